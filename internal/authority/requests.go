@@ -1,0 +1,112 @@
+package authority
+
+import (
+	"net/netip"
+	"time"
+
+	"cardea/internal/credential"
+	"cardea/internal/policy"
+	"cardea/internal/secret"
+)
+
+// Caller is who asks for an act. It is an argument of every method; none travels in a context.
+type Caller struct {
+	Org    string
+	Rights policy.Rights
+	Local  bool // the administrator's socket: may everything
+	Actor  credential.Actor
+}
+
+// NewPrincipal asks for a principal.
+type NewPrincipal struct {
+	Kind        credential.PrincipalKind
+	Name        string
+	Description string
+	Roles       []string
+	Attrs       map[string]string
+	Idempotency string // Idempotency-Key; "" for none
+}
+
+// PrincipalPatch changes the fields that are not nil.
+type PrincipalPatch struct {
+	Description *string
+	Roles       *[]string
+	Attrs       *map[string]string
+	Disabled    *bool
+	Version     int64 // 0: whatever it is now
+}
+
+// NewCredential asks for a credential.
+type NewCredential struct {
+	Kind        credential.Kind
+	Principal   string // name or ID
+	Name        string
+	Description string
+	Scopes      []string
+	Networks    []netip.Prefix
+	Tags        []string
+	Project     string
+	NotBefore   time.Time
+	TTL         time.Duration // at most one of TTL and ExpiresAt; neither: the kind's default
+	ExpiresAt   time.Time
+	CSR         []byte // certificate: PEM; empty: Cardea makes the key pair
+	Idempotency string
+}
+
+// Issued is a new credential, or a new version of one, with what is shown once.
+type Issued struct {
+	Credential    credential.Credential
+	PrincipalName string
+	Secret        secret.Text // token; empty for certificates
+	Certificate   []byte      // PEM: leaf, then the issuing certificate; nil for tokens
+	PrivateKey    secret.Text // PEM, PKCS#8; empty with a CSR
+	PreviousEnds  time.Time   // rotation: when the version before stops
+	Warnings      []string
+}
+
+// CredentialPatch changes the fields that are not nil.
+type CredentialPatch struct {
+	Name, Description, Project *string
+	Scopes, Tags               *[]string
+	Networks                   *[]netip.Prefix
+	Version                    int64
+}
+
+// Rotation asks for a new version of a credential.
+type Rotation struct {
+	Overlap     time.Duration // how long the version before goes on; 0 means it stops now, which needs Force if it was used within the last day
+	Force       bool
+	CSR         []byte
+	Idempotency string
+}
+
+// NewKey asks for a device with its token and certificate, as `key gen` does.
+type NewKey struct {
+	ID          string        // name of the device
+	Valid       time.Duration // 0: 1095 days
+	Scopes      []string      // none: the built-in role device; otherwise the device gets the role that allows exactly these
+	CSR         []byte
+	Idempotency string
+}
+
+// Bundle is a device with what is shown once.
+type Bundle struct {
+	Principal   credential.Principal
+	Token       Issued
+	Certificate Issued
+	Warnings    []string
+}
+
+// VersionUse is a version of a credential with its use (R06).
+type VersionUse struct {
+	credential.Proof
+	Ends  time.Time // zero: never
+	Usage credential.Usage
+}
+
+// Detailed is a credential with its principal and versions.
+type Detailed struct {
+	credential.Credential
+	Principal credential.Principal
+	Versions  []VersionUse // newest first
+}

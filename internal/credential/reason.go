@@ -1,0 +1,73 @@
+package credential
+
+// Reason says why the gate accepted or refused. It is exact: doors show the
+// caller only what [Reason.Class] leaves of it (E02); the audit log and
+// explain show all of it.
+type Reason uint8
+
+// The reasons, in the order in which the gate looks.
+const (
+	OK                Reason = iota
+	NoCredential             // nothing was presented
+	AmbiguousEvidence        // two different credentials were presented
+	MalformedToken           // not the form of a token, or a wrong checksum: nothing was looked up
+	TooManyAttempts          // too many wrong secrets from this source for this credential
+	Unavailable              // the gate cannot know: the store does not answer or the node is stale
+	UnknownCredential        // no credential has this id
+	WrongSecret              // the id exists, the secret or the fingerprint is another
+	NotYetValid              // before its not-before
+	Expired                  // the credential, or this version of it, has ended by time
+	Revoked                  // ended by somebody, or by the end of its principal
+	PrincipalDisabled        // its principal is disabled
+	NetworkRefused           // the source is not in its allowed networks
+	Unbound                  // token and certificate belong to different principals
+	NoRule                   // no rule allows it
+	DeniedByRule             // a rule denies it
+	Kicked                   // a live session was ended by an administrator
+	Draining                 // the server is stopping
+)
+
+var reasonNames = [...]string{
+	"ok", "no_credential", "ambiguous_evidence", "malformed_token", "too_many_attempts", "unavailable",
+	"unknown_credential", "wrong_secret", "not_yet_valid", "expired", "revoked", "principal_disabled",
+	"network_refused", "unbound", "no_rule", "denied_by_rule", "kicked", "draining",
+}
+
+// String returns the stable name of r, as the API and the audit log show it.
+func (r Reason) String() string {
+	if int(r) < len(reasonNames) {
+		return reasonNames[r]
+	}
+	return "unknown_reason"
+}
+
+// Class is what a caller may learn of a reason.
+type Class uint8
+
+// The classes. Each door has one table from them to its protocol's answers.
+const (
+	Accepted       Class = iota
+	InvalidRequest       // a mistake of form
+	InvalidToken         // not who they say, for whatever cause
+	Forbidden            // who they say, but not allowed
+	SlowDown             // too many attempts
+	CannotKnow           // try again later
+)
+
+// Class returns what a caller may learn of r.
+func (r Reason) Class() Class {
+	switch r {
+	case OK:
+		return Accepted
+	case AmbiguousEvidence:
+		return InvalidRequest
+	case NoRule, DeniedByRule:
+		return Forbidden
+	case TooManyAttempts:
+		return SlowDown
+	case Unavailable, Draining:
+		return CannotKnow
+	default:
+		return InvalidToken
+	}
+}

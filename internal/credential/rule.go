@@ -1,0 +1,65 @@
+package credential
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Permission is allow or deny.
+type Permission string
+
+// The two permissions.
+const (
+	Allow Permission = "allow"
+	Deny  Permission = "deny"
+)
+
+// Rule is a permission for an action on a resource. Package policy gives it
+// its meaning, and says what is wrong with a bad one.
+type Rule struct {
+	Permission Permission     `json:"permission"`
+	Action     string         `json:"action"`
+	Resource   string         `json:"resource"`
+	QoS        []int          `json:"qos,omitempty"`      // mqtt only; none means any
+	Retain     *bool          `json:"retain,omitempty"`   // mqtt:publish only; nil means both
+	Networks   []netip.Prefix `json:"networks,omitempty"` // none means anywhere
+}
+
+// Scope is a named set of rules, across protocols.
+type Scope struct {
+	Org         string
+	Name        string // by [CheckPolicyName]
+	Description string
+	Rules       []Rule
+	BuiltIn     bool // made by Cardea; cannot be changed
+	Version     int64
+}
+
+// Role is a named set of scopes, given to principals.
+type Role struct {
+	Org         string
+	Name        string // by [CheckPolicyName]
+	Description string
+	Scopes      []string
+	BuiltIn     bool
+	Version     int64
+}
+
+// Names of what every organisation has from the start.
+const (
+	RoleAdmin    = "admin"          // may everything
+	RoleDevice   = "device"         // what `key gen` gives without --scope
+	RoleAuditor  = "auditor"        // reads everything of the API, changes nothing
+	ScopeAdmin   = "admin:all"      //
+	ScopeDevice  = "device:default" // all topics that do not begin with $, all gateway routes
+	ScopeAuditor = "auditor:read"   //
+)
+
+// Route sends what comes to a path prefix of the HTTP door to an upstream.
+type Route struct {
+	Prefix    string // canonical path that begins and ends with "/"
+	Upstream  string // http:// or https:// URL without path, query and user info
+	Source    string // "flag", "file" or "api"; only the last is in the store
+	CreatedAt time.Time
+	Version   int64
+}

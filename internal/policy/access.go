@@ -1,0 +1,67 @@
+package policy
+
+import (
+	"net/netip"
+
+	"cardea/internal/credential"
+)
+
+// Proto is the protocol of an access.
+type Proto uint8
+
+// The protocols that rules speak about.
+const (
+	HTTP Proto = iota + 1
+	MQTT
+	GRPC
+	API
+)
+
+// Access is what is attempted. It is passed by pointer and never kept.
+type Access struct {
+	Proto Proto
+	// Verb is the HTTP method; "publish", "subscribe" or "deliver" (one topic
+	// that comes to a subscriber, judged by the subscribe rules); "call"; or
+	// "NOUN:VERB" of the API.
+	Verb string
+	// Resource is a canonical path, a topic name, a topic filter (subscribe
+	// only), "/package.Service/Method", or "/NOUN/NAME" of the API.
+	Resource string
+	QoS      byte
+	Retain   bool
+	Source   netip.Addr // invalid if unknown: then no rule with networks allows, and each that denies does
+}
+
+// Decision is the answer to "may it".
+type Decision struct {
+	Reason credential.Reason // OK, NoRule or DeniedByRule
+	Rule   *credential.Rule  // the rule that decided; nil for NoRule
+}
+
+// Allowed reports whether the access may go on.
+func (d Decision) Allowed() bool { return d.Reason == credential.OK }
+
+// Look is one rule that was looked at, for explain.
+type Look struct {
+	Side    string // "principal" or "credential"
+	Scope   string // the scope that the rule is of
+	Rule    credential.Rule
+	Matches bool
+	Why     string // what did not match: "action", "resource", "networks", "qos", "retain"; "" if all did
+}
+
+// Rights are what an identity may: what the principal's set allows and, if the
+// credential names scopes, what the credential's set allows as well.
+type Rights struct {
+	Principal  *Set
+	Credential *Set // nil: all of the principal's
+}
+
+// Decide asks both sides.
+func (r Rights) Decide(a *Access) Decision {
+	d := r.Principal.Decide(a)
+	if r.Credential == nil || !d.Allowed() {
+		return d
+	}
+	return r.Credential.Decide(a)
+}

@@ -1,0 +1,2 @@
+// Package policy gives rules their meaning.
+package policy

@@ -1,0 +1,2 @@
+// Package store keeps what Cardea knows in SQLite or PostgreSQL.
+package store
