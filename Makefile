@@ -1,0 +1,81 @@
+# Everything a developer or a visitor calls. Each target installs what it needs.
+SHELL := /bin/bash
+GO    ?= go
+BIN   := bin/cardea
+# tools live in a module of their own, so that they never weigh on the server's
+TOOL  := $(GO) tool -modfile=tools/go.mod
+SUDO  := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+.PHONY: serve demo test check lint bench fuzz soak build generate fmt deps-test deps-bench
+
+## the main job: build and run the server in ./cardea-data
+serve: build
+	./$(BIN) serve $(ARGS)
+
+## a server with a sample upstream, one credential of each kind, and commands to paste
+demo: build
+	./$(BIN) demo $(ARGS)
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN) ./cmd/cardea
+
+## every test, on real databases, proxies and clients; installs those first
+test: deps-test build
+	$(GO) test -timeout 18m ./...
+
+## what a change must pass beside the tests: format, vet, staticcheck, imports, tidy modules
+check:
+	@out=$$($(TOOL) gofumpt -l $$(git ls-files '*.go' | grep -v '\.pb\.go$$')); [ -z "$$out" ] || { echo "not formatted (make fmt):"; echo "$$out"; exit 1; }
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+	$(GO) test -count=1 -run TestImportDirection .
+	$(GO) mod tidy -diff
+	@grep -q 'modernc.org/libc v1.77.1 ' go.mod || { echo "modernc.org/libc must stay at the version that modernc.org/sqlite pins (v1.77.1)"; exit 1; }
+
+fmt:
+	$(TOOL) gofumpt -w $$(git ls-files '*.go' | grep -v '\.pb\.go$$')
+
+## the long list of linters; builds golangci-lint, which takes minutes
+lint: check
+	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run
+
+## one table of ratios against the bare thing, measured in one run
+bench: deps-bench build
+	$(GO) test -tags bench -count=1 -timeout 60m -v -run TestTable ./bench
+
+## every fuzz target for FUZZTIME each
+FUZZTIME ?= 30s
+fuzz:
+	@set -e; for pkg in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; \
+	done
+
+## long runs: 1,000 kill -9 cycles on each database, the race detector over everything
+soak: deps-test build
+	CARDEA_CYCLES=$${CARDEA_CYCLES:-1000} $(GO) test -count=1 -timeout 12h -run 'TestKill' ./cmd/cardea
+	$(GO) test -race -count=1 -timeout 2h ./...
+
+## protobuf code again, from proto/
+generate: deps-generate
+	$(GO) generate ./proto
+
+# Debian packages, installed only where a command is missing. They are named on stdout.
+define install
+@missing=""; \
+for pair in $(1); do cmd=$${pair%%=*}; pkg=$${pair##*=}; \
+  command -v $$cmd >/dev/null 2>&1 || [ -x /usr/sbin/$$cmd ] || compgen -G "/usr/lib/postgresql/*/bin/$$cmd" >/dev/null || missing="$$missing $$pkg"; \
+done; \
+if [ -n "$$missing" ]; then echo "installing Debian packages:$$missing"; \
+  $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+endef
+
+deps-test:
+	$(call install,curl=curl openssl=openssl nginx=nginx-light initdb=postgresql psql=postgresql-client git=git)
+
+deps-bench: deps-test
+	$(call install,wrk=wrk)
+
+deps-generate:
+	$(call install,protoc=protobuf-compiler)
