@@ -1,0 +1,205 @@
+package view
+
+import (
+	"encoding/hex"
+	"time"
+
+	"cardea/internal/credential"
+)
+
+// The statuses of a credential, as seen from outside. A deleted one is revoked.
+const (
+	StatusActive      = "active"
+	StatusExpired     = "expired"
+	StatusRevoked     = "revoked"
+	StatusNotYetValid = "not_yet_valid"
+)
+
+// CredentialView is a credential as the API shows it. It holds no secret and no hash of one.
+type CredentialView struct {
+	ID            string    `json:"id" example:"7Gq0bXv2LmNp"`
+	Org           string    `json:"org" example:"default"`
+	Kind          string    `json:"kind" enum:"device_token,certificate,api_key,pat"`
+	Principal     string    `json:"principal" example:"pump-1" doc:"Name of the principal"`
+	PrincipalID   string    `json:"principal_id" example:"P3kT9qLmZ0aB"`
+	PrincipalKind string    `json:"principal_kind,omitempty" enum:"user,service,device"`
+	Name          string    `json:"name"`
+	Description   string    `json:"description,omitempty"`
+	Scopes        []string  `json:"scopes" nullable:"false" doc:"None means all of the principal's"`
+	AllowedIPs    []string  `json:"allowed_ips" nullable:"false" doc:"None means anywhere"`
+	Tags          []string  `json:"tags" nullable:"false"`
+	Project       string    `json:"project,omitempty"`
+	Status        string    `json:"status" enum:"active,expired,revoked,not_yet_valid"`
+	CreatedAt     time.Time `json:"created_at"`
+	CreatedBy     string    `json:"created_by,omitempty"`
+	NotBefore     time.Time `json:"not_before,omitzero"`
+	ExpiresAt     time.Time `json:"expires_at,omitzero" doc:"Absent: never"`
+	RevokedAt     time.Time `json:"revoked_at,omitzero"`
+	RevokeReason  string    `json:"revoke_reason,omitempty"`
+	LastUsedAt    time.Time `json:"last_used_at,omitzero" doc:"Absent: never; a few seconds late"`
+	Versions      []Version `json:"versions" nullable:"false" doc:"The newest first"`
+	Version       int64     `json:"version" doc:"Counts the changes; also the ETag"`
+}
+
+// Version is one version of what a credential proves itself with, and its use (R06).
+type Version struct {
+	N            int       `json:"n" example:"1"`
+	CreatedAt    time.Time `json:"created_at"`
+	ExpiresAt    time.Time `json:"expires_at,omitzero" doc:"When this version stops; absent: never"`
+	FirstUsedAt  time.Time `json:"first_used_at,omitzero"`
+	LastUsedAt   time.Time `json:"last_used_at,omitzero"`
+	LastUsedFrom string    `json:"last_used_from,omitempty" example:"10.1.2.3"`
+	Uses         int64     `json:"uses"`
+	Serial       string    `json:"serial,omitempty" doc:"Certificate: serial number in hex"`
+	Fingerprint  string    `json:"fingerprint,omitempty" doc:"Certificate: SHA-256 in hex"`
+}
+
+// FromListed converts a credential of a list; the use of single versions is not known there.
+func FromListed(l credential.Listed, now time.Time) CredentialView {
+	v := FromCredential(l.Credential, l.PrincipalName, l.PrincipalKind, now)
+	v.LastUsedAt = instant(l.LastUsedAt)
+	return v
+}
+
+// FromCredential converts; what is not known of the principal is left out.
+func FromCredential(c credential.Credential, principal string, kind credential.PrincipalKind, now time.Time) CredentialView {
+	v := CredentialView{
+		ID: c.ID, Org: c.Org, Kind: string(c.Kind),
+		Principal: principal, PrincipalID: c.Principal, PrincipalKind: string(kind),
+		Name: c.Name, Description: c.Description, Scopes: list(c.Scopes),
+		AllowedIPs: FormatNetworks(c.Networks), Tags: list(c.Tags), Project: c.Project,
+		Status: StatusOf(&c, now), CreatedAt: instant(c.CreatedAt), CreatedBy: c.CreatedBy,
+		NotBefore: instant(c.NotBefore), ExpiresAt: instant(c.ExpiresAt),
+		RevokedAt: instant(c.EndedAt), RevokeReason: c.EndReason, Version: c.Version,
+		Versions: make([]Version, len(c.Proofs)),
+	}
+	for i := range c.Proofs {
+		v.Versions[i] = FromProof(c.Kind, c.Proofs[i], c.Ends(&c.Proofs[i]), credential.Usage{})
+	}
+	return v
+}
+
+// WithVersions puts the versions with their use into v, and from them the last use of all.
+func (v CredentialView) WithVersions(versions []Version) CredentialView {
+	v.Versions = list(versions)
+	for _, w := range versions {
+		if w.LastUsedAt.After(v.LastUsedAt) {
+			v.LastUsedAt = w.LastUsedAt
+		}
+	}
+	return v
+}
+
+// FromProof converts a version. A token's hash is not shown, a certificate's fingerprint is.
+func FromProof(kind credential.Kind, p credential.Proof, ends time.Time, u credential.Usage) Version {
+	v := Version{
+		N: p.N, CreatedAt: instant(p.CreatedAt), ExpiresAt: instant(ends), Serial: p.Serial,
+		FirstUsedAt: instant(u.FirstAt), LastUsedAt: instant(u.LastAt), Uses: u.Count,
+	}
+	if kind == credential.Certificate {
+		v.Fingerprint = hex.EncodeToString(p.Hash)
+	}
+	if u.LastSource.IsValid() {
+		v.LastUsedFrom = u.LastSource.String()
+	}
+	return v
+}
+
+// StatusOf is what a credential is at an instant.
+func StatusOf(c *credential.Credential, now time.Time) string {
+	switch {
+	case c.State != credential.StateActive:
+		return StatusRevoked
+	case !c.ExpiresAt.IsZero() && !now.Before(c.ExpiresAt):
+		return StatusExpired
+	case now.Before(c.NotBefore):
+		return StatusNotYetValid
+	}
+	return StatusActive
+}
+
+// NewCredential asks for a credential.
+type NewCredential struct {
+	Kind        string    `json:"kind" enum:"device_token,certificate,api_key,pat" example:"device_token"`
+	Principal   string    `json:"principal" example:"pump-1" doc:"Name or id"`
+	Name        string    `json:"name,omitempty" example:"field unit"`
+	Description string    `json:"description,omitempty"`
+	Scopes      []string  `json:"scopes,omitempty" nullable:"false" doc:"None means all of the principal's"`
+	TTL         string    `json:"ttl,omitempty" example:"90d" doc:"How long it is valid: 90m, 12h, 1095d. At most one of ttl and expires_at"`
+	ExpiresAt   time.Time `json:"expires_at,omitzero"`
+	NotBefore   time.Time `json:"not_before,omitzero"`
+	AllowedIPs  []string  `json:"allowed_ips,omitempty" nullable:"false" example:"[\"10.1.0.0/16\"]" doc:"Networks or addresses it may come from; none means anywhere"`
+	Tags        []string  `json:"tags,omitempty" nullable:"false"`
+	Project     string    `json:"project,omitempty"`
+	CSR         string    `json:"csr,omitempty" doc:"Certificate only: PKCS#10 request in PEM; without it Cardea makes the key pair"`
+}
+
+// NewCredentials asks for several tokens, all or none.
+type NewCredentials struct {
+	Items []NewCredential `json:"items" nullable:"false" minItems:"1" maxItems:"500"`
+}
+
+// IssuedList is the answer to [NewCredentials], in the same order.
+type IssuedList struct {
+	Items []Issued `json:"items" nullable:"false"`
+}
+
+// Issued is a new credential or a new version of one, with what is shown this once.
+type Issued struct {
+	CredentialView
+	Secret            Secret    `json:"secret,omitempty" doc:"The token. It is shown this once"`
+	CertificatePEM    string    `json:"certificate,omitempty" doc:"PEM: the certificate, then the issuing one"`
+	PrivateKey        Secret    `json:"private_key,omitempty" doc:"PEM, PKCS#8. It is shown this once"`
+	PreviousExpiresAt time.Time `json:"previous_expires_at,omitzero" doc:"Rotation: when the version before stops"`
+	Warnings          []string  `json:"warnings,omitempty" nullable:"false"`
+}
+
+// PatchCredential changes the fields that are there.
+type PatchCredential struct {
+	Name        *string   `json:"name,omitempty" example:"field unit 2"`
+	Description *string   `json:"description,omitempty"`
+	Project     *string   `json:"project,omitempty"`
+	Scopes      *[]string `json:"scopes,omitempty"`
+	Tags        *[]string `json:"tags,omitempty"`
+	AllowedIPs  *[]string `json:"allowed_ips,omitempty"`
+}
+
+// Rotate asks for a new version.
+type Rotate struct {
+	Overlap string `json:"overlap,omitempty" example:"1h" doc:"How long the version before goes on; 0 stops it now"`
+	Force   bool   `json:"force,omitempty" doc:"Stop the version before even if it is in use"`
+	CSR     string `json:"csr,omitempty" doc:"Certificate only: PKCS#10 request in PEM"`
+}
+
+// Retire ends an old version now.
+type Retire struct {
+	Version int  `json:"version" example:"1" doc:"Number of the version, n"`
+	Force   bool `json:"force,omitempty" doc:"Even if it is in use"`
+}
+
+// Extend sets a later end: exactly one of the two.
+type Extend struct {
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	TTL       string    `json:"ttl,omitempty" example:"90d" doc:"From now"`
+}
+
+// Revoke ends a credential for good.
+type Revoke struct {
+	Reason string `json:"reason,omitempty" example:"device was stolen"`
+}
+
+// NewKey asks for a device with its token and certificate.
+type NewKey struct {
+	ID     string   `json:"id" example:"myapp01" doc:"Name of the device"`
+	Valid  string   `json:"valid,omitempty" example:"1095d" doc:"How long both are valid; 1095d if not said"`
+	Scopes []string `json:"scopes,omitempty" nullable:"false" doc:"None gives the role device"`
+	CSR    string   `json:"csr,omitempty" doc:"PKCS#10 request in PEM; without it Cardea makes the key pair"`
+}
+
+// KeyBundle is a device with what is shown this once.
+type KeyBundle struct {
+	Principal   PrincipalView `json:"principal"`
+	Token       Issued        `json:"token"`
+	Certificate Issued        `json:"certificate"`
+	Warnings    []string      `json:"warnings,omitempty" nullable:"false"`
+}
