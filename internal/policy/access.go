@@ -24,18 +24,20 @@ type Access struct {
 	// that comes to a subscriber, judged by the subscribe rules); "call"; or
 	// "NOUN:VERB" of the API.
 	Verb string
-	// Resource is a canonical path, a topic name, a topic filter (subscribe
-	// only), "/package.Service/Method", or "/NOUN/NAME" of the API.
+	// Resource is a canonical path (see [CanonicalPath]), a topic name, a topic
+	// filter (subscribe only; of a shared subscription without its "$share/group/",
+	// see [Unshare]: with it nothing is allowed), "/package.Service/Method", or
+	// "/NOUN/NAME" of the API.
 	Resource string
-	QoS      byte
-	Retain   bool
+	QoS      byte // of the message, or the one that is asked for with subscribe
+	Retain   bool // publish only
 	Source   netip.Addr // invalid if unknown: then no rule with networks allows, and each that denies does
 }
 
 // Decision is the answer to "may it".
 type Decision struct {
 	Reason credential.Reason // OK, NoRule or DeniedByRule
-	Rule   *credential.Rule  // the rule that decided; nil for NoRule
+	Rule   *credential.Rule  // the rule that decided, a part of the set: do not write to it; nil for NoRule
 }
 
 // Allowed reports whether the access may go on.

@@ -1,22 +1,166 @@
 package policy
 
-import "cardea/internal/credential"
+import (
+	"slices"
+
+	"cardea/internal/credential"
+)
 
 // Set is compiled rules. It is immutable.
-type Set struct{}
+type Set struct {
+	rules []matcher // all, in the order of the scopes
+	// The same, sorted by what they are about, so that an access meets only
+	// rules of its action. Rules for http:* are in every bucket of http.
+	http      map[string]bucket
+	httpOther bucket // methods that no rule names
+	publish   bucket
+	subscribe bucket
+	call      bucket
+	api       bucket // any action of the API
+}
 
-// Compile compiles the rules of scopes. Rules that [Check] would refuse are an error.
-func Compile(scopes []credential.Scope) (*Set, error) { panic("not yet") }
+type bucket struct{ deny, allow []matcher }
+
+func (b *bucket) add(m matcher) {
+	if m.deny {
+		b.deny = append(b.deny, m)
+		return
+	}
+	b.allow = append(b.allow, m)
+}
+
+// Compile compiles the rules of scopes. Rules that [Check] would refuse are an
+// error. It copies what it keeps.
+func Compile(scopes []credential.Scope) (*Set, error) {
+	var problems credential.Problems
+	s := &Set{http: map[string]bucket{}}
+	for i := range scopes {
+		Check("scope "+scopes[i].Name+" rules", scopes[i].Rules, &problems)
+	}
+	if err := problems.Err(); err != nil {
+		return nil, err
+	}
+	for i := range scopes {
+		for j := range scopes[i].Rules {
+			s.rules = append(s.rules, compile(scopes[i].Name, clone(&scopes[i].Rules[j])))
+		}
+	}
+	s.sort()
+	return s, nil
+}
+
+func clone(r *credential.Rule) *credential.Rule {
+	c := *r
+	c.QoS, c.Networks = slices.Clone(r.QoS), slices.Clone(r.Networks)
+	if r.Retain != nil {
+		retain := *r.Retain
+		c.Retain = &retain
+	}
+	return &c
+}
+
+// sort fills the buckets.
+func (s *Set) sort() {
+	for _, m := range s.rules {
+		if m.action.proto == HTTP && m.action.verb != anything {
+			s.http[m.action.verb] = bucket{}
+		}
+	}
+	for _, m := range s.rules {
+		switch m.action.proto {
+		case HTTP:
+			s.addHTTP(m)
+		case MQTT:
+			if m.action.verb != "subscribe" {
+				s.publish.add(m)
+			}
+			if m.action.verb != "publish" {
+				s.subscribe.add(m)
+			}
+		case GRPC:
+			s.call.add(m)
+		case API:
+			s.api.add(m)
+		}
+	}
+}
+
+func (s *Set) addHTTP(m matcher) {
+	for verb, b := range s.http {
+		if m.action.verb == anything || m.action.verb == verb {
+			b.add(m)
+			s.http[verb] = b
+		}
+	}
+	if m.action.verb == anything {
+		s.httpOther.add(m)
+	}
+}
 
 // Decide says whether some allow matches and no deny does. It does not
 // allocate. A nil set allows nothing.
-func (s *Set) Decide(a *Access) Decision { panic("not yet") }
+func (s *Set) Decide(a *Access) Decision {
+	op := a.op()
+	if s == nil || op == opNone || op == opSubscribe && !isSubscription(a.Resource) {
+		return Decision{Reason: credential.NoRule}
+	}
+	b := s.bucket(op, a)
+	if r := find(b.deny, op, a); r != nil {
+		return Decision{credential.DeniedByRule, r}
+	}
+	if r := find(b.allow, op, a); r != nil {
+		return Decision{credential.OK, r}
+	}
+	return Decision{Reason: credential.NoRule}
+}
 
-// Explain returns every rule of both sides and what became of it.
-func (r Rights) Explain(a *Access) []Look { panic("not yet") }
+func (s *Set) bucket(op op, a *Access) bucket {
+	switch op {
+	case opHTTP:
+		if b, ok := s.http[a.Verb]; ok {
+			return b
+		}
+		return s.httpOther
+	case opPublish:
+		return s.publish
+	case opSubscribe, opDeliver:
+		return s.subscribe
+	case opCall:
+		return s.call
+	}
+	return s.api
+}
 
-// Covers returns the rules, by index, that go beyond r: whoever has r may not grant them (J26).
-func (r Rights) Covers(rules []credential.Rule) []int { panic("not yet") }
+// find returns the first rule that matches an access.
+func find(rules []matcher, op op, a *Access) *credential.Rule {
+	for i := range rules {
+		m := &rules[i]
+		if op == opAPI && !m.action.is(op, a) {
+			continue
+		}
+		if m.matches(op, a) {
+			return m.rule
+		}
+	}
+	return nil
+}
 
-// Check adds to p what is wrong with rules; field is their name in the request, "rules" say.
-func Check(field string, rules []credential.Rule, p *credential.Problems) { panic("not yet") }
+// Explain returns every rule of both sides and what became of it, the
+// principal's first, in the order of their scopes.
+func (r Rights) Explain(a *Access) []Look {
+	looks := r.Principal.explain(nil, "principal", a)
+	return r.Credential.explain(looks, "credential", a)
+}
+
+func (s *Set) explain(looks []Look, side string, a *Access) []Look {
+	if s == nil {
+		return looks
+	}
+	op := a.op()
+	for i := range s.rules {
+		m := &s.rules[i]
+		why := m.why(op, a)
+		looks = append(looks, Look{Side: side, Scope: m.scope, Rule: *clone(m.rule), Matches: why == "", Why: why})
+	}
+	return looks
+}
