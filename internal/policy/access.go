@@ -29,8 +29,8 @@ type Access struct {
 	// see [Unshare]: with it nothing is allowed), "/package.Service/Method", or
 	// "/NOUN/NAME" of the API.
 	Resource string
-	QoS      byte // of the message, or the one that is asked for with subscribe
-	Retain   bool // publish only
+	QoS      byte       // of the message, or the one that is asked for with subscribe
+	Retain   bool       // publish only
 	Source   netip.Addr // invalid if unknown: then no rule with networks allows, and each that denies does
 }
 

@@ -45,6 +45,11 @@ func (a *Access) op() op {
 	return opNone
 }
 
+// judges reports whether a resource is one that any rule can be about.
+func (o op) judges(resource string) bool {
+	return resource != "" && o != opNone && (o != opSubscribe || isSubscription(resource))
+}
+
 // action is a rule's action in parts. Noun is the API's; a verb or noun "*" is any.
 type action struct {
 	proto      Proto
@@ -220,7 +225,7 @@ func (m *matcher) why(op op, a *Access) string {
 	switch {
 	case !m.action.is(op, a):
 		return "action"
-	case op == opSubscribe && !isSubscription(a.Resource), !m.onResource(op, a.Resource):
+	case !op.judges(a.Resource), !m.onResource(op, a.Resource):
 		return "resource"
 	case !m.fromNetwork(a.Source):
 		return "networks"

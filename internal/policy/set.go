@@ -101,7 +101,7 @@ func (s *Set) addHTTP(m matcher) {
 // allocate. A nil set allows nothing.
 func (s *Set) Decide(a *Access) Decision {
 	op := a.op()
-	if s == nil || op == opNone || op == opSubscribe && !isSubscription(a.Resource) {
+	if s == nil || !op.judges(a.Resource) {
 		return Decision{Reason: credential.NoRule}
 	}
 	b := s.bucket(op, a)

@@ -64,7 +64,7 @@ func checkWildcards(f string) string {
 // isSubscription reports whether f is a filter that [Set.Decide] judges: one
 // with its wildcards in place and without "$share/", which the door takes off.
 func isSubscription(f string) bool {
-	return f != "" && checkWildcards(f) == "" && !strings.HasPrefix(f, sharePrefix)
+	return checkWildcards(f) == "" && !strings.HasPrefix(f, sharePrefix)
 }
 
 // matchFilter reports whether a valid filter matches a topic name (MQTT 5.0,
@@ -146,11 +146,15 @@ type parts struct {
 	more bool
 }
 
-// levels walks over the levels of a filter. A leading # is read as +/#, which
-// matches the same names: there is no name of no level.
+// levels walks over the levels of a filter. # is read as +/#, and /# as /+/#,
+// which match the same names: what # would match beside, as the parent level, is
+// the name without characters, and there is none such (MQTT-4.7.3-1).
 func levels(filter string) parts {
-	if filter == "#" {
+	switch filter {
+	case "#":
 		filter = "+/#"
+	case "/#":
+		filter = "/+/#"
 	}
 	return parts{filter, true}
 }
