@@ -1,0 +1,88 @@
+package authority
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"cardea/internal/credential"
+	"cardea/internal/secret"
+)
+
+// adminTokenLife is how long a bootstrap token is good, if no user is made before.
+const adminTokenLife = 24 * time.Hour
+
+// AdminToken makes an API token of the principal "bootstrap", valid for 24 h or until the first user is made. Only for the local administrator.
+func (a *Authority) AdminToken(ctx context.Context, c Caller) (secret.Text, time.Time, error) {
+	if err := onlyLocal(c, "the bootstrap token"); err != nil {
+		return secret.Text{}, time.Time{}, err
+	}
+	is, err := retry(0, func() (Issued, error) { return a.adminToken(ctx, c) })
+	return is.Secret, is.Credential.ExpiresAt, err
+}
+
+func (a *Authority) adminToken(ctx context.Context, c Caller) (Issued, error) {
+	if err := a.checkClock(ctx); err != nil {
+		return Issued{}, err
+	}
+	ch := a.begin(c)
+	p, err := a.store.Principal(ctx, c.Org, NameBootstrap)
+	switch {
+	case credential.IsNotFound(err):
+		p, err = newPrincipal(ch, NewPrincipal{
+			Kind: credential.Service, Name: NameBootstrap, Roles: []string{credential.RoleAdmin},
+			Description: "The administrator's first token is of this principal.",
+		})
+	case err == nil && p.Disabled:
+		err = credential.Errorf(credential.Conflict, "the principal %s is disabled: enable it first", p.Name)
+	case err == nil:
+		ch.also(credential.Expect{Principal: p.ID, Version: p.Version})
+	}
+	if err != nil {
+		return Issued{}, err
+	}
+	is, err := a.makeToken(ch, &draft{principal: p.Name, Credential: credential.Credential{
+		Org: p.Org, Kind: credential.APIKey, Principal: p.ID, Name: "admin token", State: credential.StateActive,
+		ExpiresAt: ch.at.Add(adminTokenLife), CreatedAt: ch.at, CreatedBy: c.Actor.Principal, Version: 1,
+	}})
+	if err != nil {
+		return Issued{}, err
+	}
+	return is, a.commit(ctx, ch)
+}
+
+// endBootstrap adds to a change that makes a user: if it is the first, all bootstrap tokens are revoked.
+func (a *Authority) endBootstrap(ctx context.Context, ch *change) error {
+	org := ch.caller.Org
+	users, _, err := a.store.Principals(ctx, credential.PrincipalFilter{Org: org, Kind: credential.User, Limit: 1})
+	if err != nil || len(users) > 0 {
+		return err
+	}
+	p, err := a.store.Principal(ctx, org, NameBootstrap)
+	if credential.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return a.eachCredential(ctx, credential.CredentialFilter{Org: org, Principal: p.ID}, func(l credential.Listed) error {
+		if l.State == credential.StateActive {
+			endCredential(ch, l.Credential, p.Name, credential.StateRevoked, "credential.revoke", "the first user was made")
+		}
+		return nil
+	})
+}
+
+// Backup writes the plain content of a backup; who calls it encrypts. Only for the local administrator. The backup
+// holds its own event.
+func (a *Authority) Backup(ctx context.Context, c Caller, w io.Writer) error {
+	if err := onlyLocal(c, "a backup"); err != nil {
+		return err
+	}
+	ch := a.begin(c)
+	ch.do(nil, "system.backup", credential.Subject{Kind: "system", ID: "backup"}, nil)
+	if err := a.commit(ctx, ch); err != nil {
+		return err
+	}
+	return a.store.Dump(ctx, w)
+}

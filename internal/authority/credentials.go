@@ -1,0 +1,321 @@
+package authority
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"cardea/internal/credential"
+	"cardea/internal/secret"
+)
+
+// CreateCredential issues a credential for a principal. Errors: Invalid,
+// NoRight, Exists, Down; Unprocessed if the idempotency key was used for another request.
+func (a *Authority) CreateCredential(ctx context.Context, c Caller, n NewCredential) (Issued, error) {
+	issued, err := a.createCredentials(ctx, c, []NewCredential{n}, func(int) string { return "" })
+	if err != nil {
+		return Issued{}, err
+	}
+	return issued[0], nil
+}
+
+// CreateCredentials makes tokens (no certificates) in one transaction: all or none. At most 1000. The idempotency
+// key is the first one's; fields are named "credentials[I].FIELD".
+func (a *Authority) CreateCredentials(ctx context.Context, c Caller, n []NewCredential) ([]Issued, error) {
+	var p credential.Problems
+	if len(n) == 0 || len(n) > maxBatch {
+		p.Add("credentials", "has %d entries: 1 to %d are possible", len(n), maxBatch)
+	}
+	for i := range n {
+		if n[i].Kind == credential.Certificate {
+			p.Add(item("credentials", i)+".kind", "is certificate: those are made one by one")
+		}
+		if i > 0 && n[i].Idempotency != "" && n[i].Idempotency != n[0].Idempotency {
+			p.Add(item("credentials", i)+".idempotency", "is not that of the first entry")
+		}
+	}
+	if err := p.Err(); err != nil {
+		return nil, err
+	}
+	return a.createCredentials(ctx, c, n, func(i int) string { return item("credentials", i) + "." })
+}
+
+// createCredentials makes one or many; prefix says how the fields of the i-th are called.
+func (a *Authority) createCredentials(ctx context.Context, c Caller, wanted []NewCredential, prefix func(int) string) ([]Issued, error) {
+	w := &wishes{a: a, c: c, all: slices.Clone(wanted), prefix: prefix, owners: map[string]owner{}}
+	if err := w.authorize(ctx); err != nil {
+		return nil, err
+	}
+	key := w.all[0].Idempotency
+	for i := range w.all {
+		w.all[i].Idempotency = ""
+	}
+	m, err := newMemo(c, "CreateCredentials", key, w.all)
+	if err != nil {
+		return nil, err
+	}
+	r, err := a.once(ctx, m, func() (reply, error) {
+		if err := a.checkClock(ctx); err != nil {
+			return reply{}, err
+		}
+		return w.grant(ctx, m)
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Issued, len(r.Issued))
+	for i := range r.Issued {
+		out[i] = r.Issued[i].issued()
+	}
+	return out, nil
+}
+
+// wishes are credentials that are asked for in one request.
+type wishes struct {
+	a      *Authority
+	c      Caller
+	all    []NewCredential
+	prefix func(int) string
+	owners map[string]owner // by how the request names them
+}
+
+// owner is a principal that a credential is wished for; found is false if there is no such one.
+type owner struct {
+	credential.Principal
+	found bool
+}
+
+// load reads the principals of all wishes, each once.
+func (w *wishes) load(ctx context.Context) error {
+	clear(w.owners)
+	for i := range w.all {
+		ref := w.all[i].Principal
+		if _, done := w.owners[ref]; done || !plausibleRef(ref) {
+			continue
+		}
+		p, err := w.a.store.Principal(ctx, w.c.Org, ref)
+		if err != nil && !credential.IsNotFound(err) {
+			return err
+		}
+		w.owners[ref] = owner{p, err == nil && p.DeletedAt.IsZero()}
+	}
+	return nil
+}
+
+// authorize asks for the right on each principal. A refusal names the principal
+// as the request did, so that it tells nothing about an ID.
+func (w *wishes) authorize(ctx context.Context) error {
+	if err := w.load(ctx); err != nil {
+		return err
+	}
+	for i := range w.all {
+		ref := w.all[i].Principal
+		object := ref
+		if o := w.owners[ref]; o.found {
+			object = o.Name
+		}
+		if w.a.Authorize(w.c, "credentials:create", "/credentials/"+object) != nil {
+			return credential.Errorf(credential.NoRight, "the right credentials:create on %s is missing", quote("/credentials/"+ref))
+		}
+	}
+	return nil
+}
+
+// grant makes all of the wishes in one change.
+func (w *wishes) grant(ctx context.Context, m *memo) (reply, error) {
+	if err := w.load(ctx); err != nil {
+		return reply{}, err
+	}
+	b, err := w.a.book(ctx, w.c.Org)
+	if err != nil {
+		return reply{}, err
+	}
+	ch := w.a.begin(w.c)
+	drafts, err := w.check(b, ch.at)
+	if err != nil {
+		return reply{}, err
+	}
+	for _, o := range w.owners {
+		ch.also(credential.Expect{Principal: o.ID, Version: o.Version})
+	}
+	issued := make([]Issued, len(drafts))
+	for i := range drafts {
+		if issued[i], err = w.a.make(ctx, ch, &drafts[i]); err != nil {
+			return reply{}, err
+		}
+	}
+	r := reply{Issued: keep(issued...)}
+	if err := w.a.remember(ch, m, r); err != nil {
+		return reply{}, err
+	}
+	return r, w.a.commit(ctx, ch)
+}
+
+// draft is a credential that was checked and may be made.
+type draft struct {
+	credential.Credential
+	principal string // name
+	key       *publicKey
+	warnings  []string
+}
+
+// check checks every wish and names all faults of all of them; then that the caller may grant them.
+func (w *wishes) check(b *book, now time.Time) ([]draft, error) {
+	var p credential.Problems
+	drafts := make([]draft, len(w.all))
+	for i := range w.all {
+		drafts[i] = w.all[i].draft(&p, w.prefix(i), w.owners[w.all[i].Principal], b, now)
+		drafts[i].Org, drafts[i].CreatedBy = w.c.Org, w.c.Actor.Principal
+	}
+	if err := p.Err(); err != nil {
+		return nil, err
+	}
+	asked := map[string]bool{} // many wishes of a batch are alike: ask once
+	for i := range drafts {
+		roles := w.owners[w.all[i].Principal].Roles
+		alike := fmt.Sprint(roles, drafts[i].Scopes)
+		if asked[alike] {
+			continue
+		}
+		if err := b.mayIssue(w.c, roles, drafts[i].Scopes); err != nil {
+			return nil, err
+		}
+		asked[alike] = true
+	}
+	return drafts, nil
+}
+
+// draft checks a wish and works out what it means.
+func (n *NewCredential) draft(p *credential.Problems, prefix string, o owner, b *book, now time.Time) draft {
+	d := draft{
+		Credential: credential.Credential{
+			Kind: n.Kind, Principal: o.ID, Name: n.Name, Description: n.Description,
+			Scopes: slices.Clone(n.Scopes), Networks: slices.Clone(n.Networks), Tags: slices.Clone(n.Tags), Project: n.Project,
+			State: credential.StateActive, NotBefore: n.NotBefore.UTC().Truncate(time.Microsecond), CreatedAt: now, Version: 1,
+		},
+		principal: o.Name,
+	}
+	n.checkOwner(p, prefix, o)
+	checkDescriptive(p, prefix, &d.Credential, b)
+	end, byDefault := n.lifetime(p, prefix, now)
+	d.ExpiresAt = end
+	if byDefault && n.Kind.Valid() {
+		d.warnings = append(d.warnings, fmt.Sprintf("no lifetime was given: it ends after the default of %d days, at %s",
+			defaultLifetime(n.Kind)/day, end.Format(time.RFC3339)))
+	}
+	if n.Kind == credential.Certificate {
+		d.key = readCSR(p, prefix+"csr", n.CSR)
+	} else if len(n.CSR) > 0 {
+		p.Add(prefix+"csr", "is for certificates only")
+	}
+	return d
+}
+
+func (n *NewCredential) checkOwner(p *credential.Problems, prefix string, o owner) {
+	switch {
+	case n.Principal == "":
+		p.Add(prefix+"principal", "is empty")
+	case !o.found:
+		p.Add(prefix+"principal", "does not exist: %s", quote(n.Principal))
+	case o.Disabled:
+		p.Add(prefix+"principal", "is disabled: %s", o.Name)
+	}
+	switch {
+	case !n.Kind.Valid():
+		p.Add(prefix+"kind", "is none of device_token, certificate, api_key, pat")
+	case o.found && !n.Kind.For(o.Kind):
+		p.Add(prefix+"kind", "is %s, which is not for a principal of kind %s", n.Kind, o.Kind)
+	}
+}
+
+// make adds to the change that a draft becomes a credential, and returns what is shown once.
+func (a *Authority) make(ctx context.Context, ch *change, d *draft) (Issued, error) {
+	if d.Kind == credential.Certificate {
+		return a.makeCertificate(ctx, ch, d)
+	}
+	return a.makeToken(ch, d)
+}
+
+func (a *Authority) makeToken(ch *change, d *draft) (Issued, error) {
+	id, err := secret.NewID(secret.IDLen)
+	if err != nil {
+		return Issued{}, err
+	}
+	proof, text, err := newToken(d.Kind, id, 1, ch.at)
+	if err != nil {
+		return Issued{}, err
+	}
+	d.ID, d.Proofs = id, []credential.Proof{proof}
+	d.create(ch)
+	return Issued{Credential: d.Credential, PrincipalName: d.principal, Secret: text, Warnings: d.warnings}, nil
+}
+
+func (a *Authority) makeCertificate(ctx context.Context, ch *change, d *draft) (Issued, error) {
+	id, err := secret.NewID(secret.IDLen)
+	if err != nil {
+		return Issued{}, err
+	}
+	leaf, err := a.sign(ctx, ch, d.key, leafWish{principal: d.principal, credential: id, notBefore: d.NotBefore, until: d.ExpiresAt})
+	if err != nil {
+		return Issued{}, err
+	}
+	return d.withLeaf(ch, id, &leaf), nil
+}
+
+// withLeaf makes the draft the credential of a certificate that was signed for it, and ends it when that ends.
+func (d *draft) withLeaf(ch *change, id string, l *leaf) Issued {
+	d.ID, d.ExpiresAt, d.Proofs = id, l.ends, []credential.Proof{l.proof(1, ch.at)}
+	d.create(ch)
+	ch.also(credential.SettleSerial{Serial: l.serial, Credential: id, At: ch.at})
+	is := Issued{Credential: d.Credential, PrincipalName: d.principal, Warnings: d.warnings}
+	l.into(&is)
+	return is
+}
+
+func (d *draft) create(ch *change) {
+	op := credential.CreateCredential{Credential: d.Credential}
+	ch.do(op, "credential.create", aboutCredential(d.ID, d.principal), createDetails(&d.Credential))
+}
+
+// newToken makes version n of the token of a credential.
+func newToken(k credential.Kind, id string, n int, now time.Time) (credential.Proof, secret.Text, error) {
+	text, hash, err := secret.New(tokenKind(k), id)
+	if err != nil {
+		return credential.Proof{}, secret.Text{}, err
+	}
+	return credential.Proof{N: n, Hash: hash[:], CreatedAt: now}, text, nil
+}
+
+// tokenKind is how a token of a kind begins.
+func tokenKind(k credential.Kind) string {
+	switch k {
+	case credential.DeviceToken:
+		return "dev"
+	case credential.PAT:
+		return "pat"
+	default:
+		return "api"
+	}
+}
+
+func createDetails(c *credential.Credential) details {
+	d := details{"kind": string(c.Kind)}
+	d.put("name", c.Name)
+	d.put("description", c.Description)
+	d.put("scopes", names(c.Scopes))
+	d.put("allowed_ips", networks(c.Networks))
+	d.put("tags", names(c.Tags))
+	d.put("project", c.Project)
+	d.put("not_before", stamp(c.NotBefore))
+	d.put("expires_at", stamp(c.ExpiresAt))
+	proofDetails(d, &c.Proofs[0])
+	return d
+}
+
+// proofDetails notes what tells a certificate from all others. The hash of a token stays out.
+func proofDetails(d details, p *credential.Proof) {
+	if p.Serial != "" {
+		d["serial"], d["fingerprint"] = p.Serial, fmt.Sprintf("%x", p.Hash)
+	}
+}

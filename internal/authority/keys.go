@@ -1,0 +1,288 @@
+package authority
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"cardea/internal/credential"
+	"cardea/internal/secret"
+)
+
+// onlyPrefix begins the names of the roles that [Authority.GenerateKey] makes: each holds
+// exactly the scopes that it is named after, and cannot be changed.
+const onlyPrefix = "only:"
+
+// GenerateKey makes a device with a token and a certificate, in one change; both stop at the same instant. Without scopes
+// it gets the role device. Errors: Invalid, NoRight; Exists if the name is taken, with the way to rotate.
+func (a *Authority) GenerateKey(ctx context.Context, c Caller, n NewKey) (Bundle, error) {
+	if err := a.Authorize(c, "principals:create", "/principals/"+n.ID); err != nil {
+		return Bundle{}, err
+	}
+	if err := a.Authorize(c, "credentials:create", "/credentials/"+n.ID); err != nil {
+		return Bundle{}, err
+	}
+	key := n.Idempotency
+	n.Idempotency = ""
+	m, err := newMemo(c, "GenerateKey", key, n)
+	if err != nil {
+		return Bundle{}, err
+	}
+	g := &keygen{a: a, c: c, n: n}
+	r, err := a.once(ctx, m, func() (reply, error) { return g.run(ctx, m) })
+	if err != nil {
+		return Bundle{}, err
+	}
+	return r.bundle(), nil
+}
+
+// keygen makes one key. Attempts that are overtaken, by another key that
+// makes the same role, say, share one certificate.
+type keygen struct {
+	a    *Authority
+	c    Caller
+	n    NewKey
+	id   string // of the certificate's credential; "" before it was signed
+	leaf leaf
+}
+
+func (g *keygen) run(ctx context.Context, m *memo) (reply, error) {
+	if err := g.a.checkClock(ctx); err != nil {
+		return reply{}, err
+	}
+	b, err := g.a.book(ctx, g.c.Org)
+	if err != nil {
+		return reply{}, err
+	}
+	ch := g.a.begin(g.c)
+	pub, err := g.check(b)
+	if err != nil {
+		return reply{}, err
+	}
+	if err := g.isFree(ctx); err != nil {
+		return reply{}, err
+	}
+	role, err := g.role(ch, b)
+	if err != nil {
+		return reply{}, err
+	}
+	if err := g.sign(ctx, ch, pub); err != nil {
+		return reply{}, err
+	}
+	r, err := g.build(ch, role)
+	if err != nil {
+		return reply{}, err
+	}
+	if err := g.a.remember(ch, m, r); err != nil {
+		return reply{}, err
+	}
+	return r, g.a.commit(ctx, ch)
+}
+
+// check names the fields as the command line and the API do.
+func (g *keygen) check(b *book) (*publicKey, error) {
+	var p credential.Problems
+	checkNewName(&p, "id", g.n.ID)
+	switch {
+	case g.n.Valid < 0:
+		p.Add("valid", "is negative")
+	case g.n.Valid > maxLifetime:
+		p.Add("valid", "is more than %d days", maxLifetime/day)
+	case g.n.Valid > 0 && g.n.Valid < time.Second:
+		p.Add("valid", "is less than a second")
+	}
+	checkPolicyNames(&p, "scopes", g.n.Scopes, maxScopes, b.hasScope)
+	pub := readCSR(&p, "csr", g.n.CSR)
+	return pub, p.Err()
+}
+
+func (g *keygen) isFree(ctx context.Context) error {
+	err := g.a.nameIsFree(ctx, g.c.Org, g.n.ID)
+	if credential.KindOf(err) == credential.Exists && err != nil {
+		return credential.Errorf(credential.Exists, "there is a principal %s already: to give it a new key use 'cardea key rotate %s'", g.n.ID, g.n.ID)
+	}
+	return err
+}
+
+// role returns the role that the device gets, and adds it to the change if it is missing. What its scopes
+// allow, the caller must have; a right to make roles it does not need.
+func (g *keygen) role(ch *change, b *book) (string, error) {
+	if len(g.n.Scopes) == 0 {
+		return credential.RoleDevice, mayGrant(g.c, "the key", granted(nil, b.ofRoles([]string{credential.RoleDevice})))
+	}
+	if err := mayGrant(g.c, "the key", granted(nil, b.ofScopes(g.n.Scopes))); err != nil {
+		return "", err
+	}
+	scopes := slices.Sorted(slices.Values(g.n.Scopes))
+	name := onlyRole(scopes)
+	if is, there := b.roles[name]; there {
+		if !slices.Equal(slices.Sorted(slices.Values(is.Scopes)), scopes) {
+			return "", credential.Errorf(credential.Conflict, "the role %s, which keys with these scopes get, has other scopes: delete it", name)
+		}
+		return name, nil
+	}
+	r := credential.Role{Org: g.c.Org, Name: name, Description: "Made by key gen for devices with exactly these scopes.", Scopes: scopes}
+	ch.do(credential.PutRole{Role: r}, "role.create", aboutRole(name), details{"scopes": names(scopes)})
+	return name, nil
+}
+
+// onlyRole is the name of the role that holds exactly these sorted scopes.
+func onlyRole(scopes []string) string {
+	if name := onlyPrefix + scopes[0]; len(scopes) == 1 && credential.CheckPolicyName(name) == "" {
+		return name
+	}
+	sum := sha256.Sum256([]byte(strings.Join(scopes, "\n")))
+	return onlyPrefix + hex.EncodeToString(sum[:])[:12]
+}
+
+func (g *keygen) sign(ctx context.Context, ch *change, pub *publicKey) error {
+	if g.id != "" {
+		return nil
+	}
+	id, err := secret.NewID(secret.IDLen)
+	if err != nil {
+		return err
+	}
+	valid := g.n.Valid
+	if valid == 0 {
+		valid = defaultLifetime(credential.DeviceToken)
+	}
+	if g.leaf, err = g.a.sign(ctx, ch, pub, leafWish{principal: g.n.ID, credential: id, until: ch.at.Add(valid)}); err != nil {
+		return err
+	}
+	g.id = id
+	return nil
+}
+
+// build adds device, token and certificate to the change. The end is that of the certificate, for both.
+func (g *keygen) build(ch *change, role string) (reply, error) {
+	p, err := newPrincipal(ch, NewPrincipal{Kind: credential.Device, Name: g.n.ID, Roles: []string{role}})
+	if err != nil {
+		return reply{}, err
+	}
+	cert := g.draft(ch, &p, credential.Certificate).withLeaf(ch, g.id, &g.leaf)
+	token, err := g.a.makeToken(ch, g.draft(ch, &p, credential.DeviceToken))
+	if err != nil {
+		return reply{}, err
+	}
+	r := reply{Principal: &p, Issued: keep(token, cert)}
+	if role == credential.RoleDevice {
+		r.Warnings = append(r.Warnings, fmt.Sprintf(
+			"%s may use all topics that do not begin with $ and all gateway routes: narrow it with --scope NAME", p.Name))
+	}
+	if g.leaf.warning != "" {
+		r.Warnings = append(r.Warnings, g.leaf.warning)
+	}
+	return r, nil
+}
+
+func (g *keygen) draft(ch *change, p *credential.Principal, k credential.Kind) *draft {
+	return &draft{principal: p.Name, Credential: credential.Credential{
+		Org: p.Org, Kind: k, Principal: p.ID, Name: p.Name, State: credential.StateActive,
+		ExpiresAt: g.leaf.ends, CreatedAt: ch.at, CreatedBy: g.c.Actor.Principal, Version: 1,
+	}}
+}
+
+// RotateKey rotates the newest active token and certificate of a device, both in one change. They end at the same instant again.
+func (a *Authority) RotateKey(ctx context.Context, c Caller, id string, r Rotation) (Bundle, error) {
+	p, err := a.deviceFor(ctx, c, id)
+	if err != nil {
+		return Bundle{}, err
+	}
+	key := r.Idempotency
+	r.Idempotency = ""
+	m, err := newMemo(c, "RotateKey", key, []any{p.ID, r})
+	if err != nil {
+		return Bundle{}, err
+	}
+	pub, err := r.check(credential.Certificate)
+	if err != nil {
+		return Bundle{}, err
+	}
+	kept, err := a.once(ctx, m, func() (reply, error) { return a.rotateKey(ctx, c, p, r, pub, m) })
+	if err != nil {
+		return Bundle{}, err
+	}
+	return kept.bundle(), nil
+}
+
+// deviceFor finds the device whose credentials the caller may rotate.
+func (a *Authority) deviceFor(ctx context.Context, c Caller, ref string) (credential.Principal, error) {
+	hidden := notFound("key", ref)
+	if !plausibleRef(ref) {
+		return credential.Principal{}, hidden
+	}
+	p, err := a.store.Principal(ctx, c.Org, ref)
+	if credential.IsNotFound(err) {
+		return p, hidden
+	}
+	if err != nil {
+		return p, err
+	}
+	if err := a.permit(c, "credentials", "rotate", p.Name, hidden); err != nil {
+		return p, err
+	}
+	if !p.DeletedAt.IsZero() || p.Kind != credential.Device {
+		return p, hidden
+	}
+	return p, nil
+}
+
+func (a *Authority) rotateKey(ctx context.Context, c Caller, p credential.Principal, r Rotation, pub *publicKey, m *memo) (reply, error) {
+	if err := a.checkClock(ctx); err != nil {
+		return reply{}, err
+	}
+	token, cert, err := a.keyOf(ctx, &p)
+	if err != nil {
+		return reply{}, err
+	}
+	ch := a.begin(c)
+	for _, rec := range []*credential.Record{&cert, &token} {
+		if err := a.mayTurn(ctx, c, rec, r, ch.at); err != nil {
+			return reply{}, err
+		}
+	}
+	ch.also(credential.Expect{Principal: token.Principal.ID, Version: token.Principal.Version})
+	c2, err := a.turn(ctx, ch, &cert, r, pub, renewedEnd(&cert.Credential, ch.at))
+	if err != nil {
+		return reply{}, err
+	}
+	t2, err := a.turn(ctx, ch, &token, r, nil, c2.Credential.ExpiresAt)
+	if err != nil {
+		return reply{}, err
+	}
+	kept := reply{Principal: &token.Principal, Issued: keep(t2, c2), Warnings: c2.Warnings}
+	if err := a.remember(ch, m, kept); err != nil {
+		return reply{}, err
+	}
+	return kept, a.commit(ctx, ch)
+}
+
+// keyOf returns the newest token and the newest certificate of a device that
+// were not revoked; ones that have expired can be rotated too.
+func (a *Authority) keyOf(ctx context.Context, p *credential.Principal) (token, cert credential.Record, err error) {
+	newest := map[credential.Kind]string{}
+	err = a.eachCredential(ctx, credential.CredentialFilter{Org: p.Org, Principal: p.ID}, func(l credential.Listed) error {
+		if _, newer := newest[l.Kind]; !newer && l.State == credential.StateActive {
+			newest[l.Kind] = l.ID
+		}
+		return nil
+	})
+	if err != nil {
+		return token, cert, err
+	}
+	for _, k := range []credential.Kind{credential.DeviceToken, credential.Certificate} {
+		if newest[k] == "" {
+			return token, cert, credential.Errorf(credential.Conflict, "the device %s has no %s that is not revoked: make one with 'cardea cred create'", p.Name, k)
+		}
+	}
+	if token, err = a.store.Credential(ctx, newest[credential.DeviceToken]); err != nil {
+		return token, cert, err
+	}
+	cert, err = a.store.Credential(ctx, newest[credential.Certificate])
+	return token, cert, err
+}

@@ -1,0 +1,127 @@
+package authority
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"strconv"
+	"strings"
+	"time"
+
+	"cardea/internal/credential"
+	"cardea/internal/policy"
+	"cardea/internal/secret"
+)
+
+const (
+	linkLife  = 10 * time.Minute
+	linkIDLen = 8
+	linkLen   = 32 // id and secret: 24 base62 characters are 142 bits
+)
+
+// AdminLink makes the one-time code of a link that opens the console, valid for 10 minutes; RedeemLink uses it up. Only for the
+// local administrator. The store keeps its hash, so it outlives a restart and works on every node.
+func (a *Authority) AdminLink(ctx context.Context, c Caller) (secret.Text, time.Time, error) {
+	if err := onlyLocal(c, "a link to the console"); err != nil {
+		return secret.Text{}, time.Time{}, err
+	}
+	if err := a.checkClock(ctx); err != nil {
+		return secret.Text{}, time.Time{}, err
+	}
+	code, err := secret.NewID(linkLen)
+	if err != nil {
+		return secret.Text{}, time.Time{}, err
+	}
+	ch := a.begin(c)
+	until := ch.at.Add(linkLife)
+	ch.do(credential.PutSetting{Name: linkSetting(code), Value: linkValue(code, until)},
+		"system.link", aboutLink(code), details{"expires_at": stamp(until)})
+	if err := a.commit(ctx, ch); err != nil {
+		return secret.Text{}, time.Time{}, err
+	}
+	return secret.NewText(code), until, nil
+}
+
+// RedeemLink returns the caller that a one-time code stands for, to exactly one of those who present it, over all nodes (N04).
+// Every other answer is the same NotFound.
+func (a *Authority) RedeemLink(ctx context.Context, code string, from credential.Actor) (Caller, error) {
+	refused := credential.Errorf(credential.NotFound, "the link has been used or has expired: make a new one with 'cardea admin link'")
+	until, err := a.linkUntil(ctx, code)
+	if err != nil {
+		return Caller{}, err
+	}
+	if !a.now().Before(until) {
+		return Caller{}, refused
+	}
+	rights, err := a.adminRights(ctx)
+	if err != nil {
+		return Caller{}, err
+	}
+	first, err := a.store.Once(ctx, linkSetting(code), until.Add(linkLife))
+	if err != nil {
+		return Caller{}, err
+	}
+	if !first {
+		return Caller{}, refused
+	}
+	from.Principal, from.Credential = "local", "link:"+code[:linkIDLen]
+	c := Caller{Org: credential.DefaultOrg, Rights: rights, Actor: from}
+	ch := a.begin(c)
+	ch.do(credential.PutSetting{Name: linkSetting(code)}, "system.redeem", aboutLink(code), nil)
+	return c, a.commit(ctx, ch)
+}
+
+// linkUntil returns when a code ends; the zero time if there is no such code.
+func (a *Authority) linkUntil(ctx context.Context, code string) (time.Time, error) {
+	if len(code) != linkLen || strings.ContainsFunc(code, notBase62) {
+		return time.Time{}, nil
+	}
+	value, err := a.store.Setting(ctx, linkSetting(code))
+	if err != nil {
+		return time.Time{}, err
+	}
+	_, end, _ := strings.Cut(value, " ")
+	micros, err := strconv.ParseInt(end, 10, 64)
+	if err != nil {
+		return time.Time{}, nil
+	}
+	until := time.UnixMicro(micros).UTC()
+	if subtle.ConstantTimeCompare([]byte(value), []byte(linkValue(code, until))) == 0 {
+		return time.Time{}, nil
+	}
+	return until, nil
+}
+
+func notBase62(r rune) bool {
+	return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+}
+
+func linkSetting(code string) string { return "link/" + code[:linkIDLen] }
+
+// linkValue is what is stored of a code: its hash and its end.
+func linkValue(code string, until time.Time) string {
+	sum := sha256.Sum256([]byte(code))
+	return hex.EncodeToString(sum[:]) + " " + strconv.FormatInt(until.UnixMicro(), 10)
+}
+
+func aboutLink(code string) credential.Subject {
+	return credential.Subject{Kind: "system", ID: linkSetting(code)}
+}
+
+// adminRights is what the role admin allows.
+func (a *Authority) adminRights(ctx context.Context) (policy.Rights, error) {
+	b, err := a.book(ctx, credential.DefaultOrg)
+	if err != nil {
+		return policy.Rights{}, err
+	}
+	var scopes []credential.Scope
+	for _, name := range b.roles[credential.RoleAdmin].Scopes {
+		scopes = append(scopes, b.scopes[name])
+	}
+	set, err := policy.Compile(scopes)
+	if err != nil {
+		return policy.Rights{}, &credential.Error{Kind: credential.Internal, Err: err}
+	}
+	return policy.Rights{Principal: set}, nil
+}

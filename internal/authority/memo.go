@@ -1,0 +1,150 @@
+package authority
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"encoding/json"
+	"time"
+
+	"cardea/internal/credential"
+	"cardea/internal/secret"
+)
+
+// keepReplies is how long an idempotency key is good for.
+const keepReplies = 24 * time.Hour
+
+// reply is what an act answers, in the form in which it is remembered.
+type reply struct {
+	Principal *credential.Principal `json:"principal,omitempty"`
+	Issued    []keptIssued          `json:"issued,omitempty"`
+	Warnings  []string              `json:"warnings,omitempty"`
+}
+
+// keptIssued is [Issued] with its secrets in the clear. It is never seen but sealed.
+type keptIssued struct {
+	Credential    credential.Credential `json:"credential"`
+	PrincipalName string                `json:"principal"`
+	Token         string                `json:"token,omitempty"`
+	Certificate   []byte                `json:"certificate,omitempty"`
+	Key           string                `json:"key,omitempty"`
+	PreviousEnds  time.Time             `json:"previous,omitzero"`
+	Warnings      []string              `json:"warnings,omitempty"`
+}
+
+func keep(issued ...Issued) []keptIssued {
+	out := make([]keptIssued, len(issued))
+	for i, is := range issued {
+		out[i] = keptIssued{
+			is.Credential, is.PrincipalName, is.Secret.Reveal(), is.Certificate, is.PrivateKey.Reveal(), is.PreviousEnds, is.Warnings,
+		}
+	}
+	return out
+}
+
+func (k *keptIssued) issued() Issued {
+	return Issued{
+		Credential: k.Credential, PrincipalName: k.PrincipalName,
+		Secret: secret.NewText(k.Token), Certificate: k.Certificate, PrivateKey: secret.NewText(k.Key),
+		PreviousEnds: k.PreviousEnds, Warnings: k.Warnings,
+	}
+}
+
+func (r reply) bundle() Bundle {
+	return Bundle{
+		Principal: *r.Principal, Token: r.Issued[0].issued(), Certificate: r.Issued[1].issued(),
+		Warnings: r.Warnings,
+	}
+}
+
+// memo is an idempotency key of one caller with the request it came with. A nil
+// memo is for requests without one.
+type memo struct {
+	key     string
+	request [sha256.Size]byte
+}
+
+// newMemo binds a key to the caller's credential, so that nobody meets another's answers.
+func newMemo(c Caller, act, key string, request any) (*memo, error) {
+	if key == "" {
+		return nil, nil
+	}
+	var p credential.Problems
+	checkText(&p, "Idempotency-Key", key, maxKeyLen)
+	if err := p.Err(); err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal([]any{act, request})
+	if err != nil {
+		return nil, &credential.Error{Kind: credential.Internal, Err: err}
+	}
+	who, err := json.Marshal([]string{c.Org, c.Actor.Principal, c.Actor.Credential, key})
+	if err != nil {
+		return nil, &credential.Error{Kind: credential.Internal, Err: err}
+	}
+	sum := sha256.Sum256(who)
+	return &memo{key: hex.EncodeToString(sum[:]), request: sha256.Sum256(text)}, nil
+}
+
+// remember adds to the change that r answers the memo's request.
+func (a *Authority) remember(ch *change, m *memo, r reply) error {
+	if m == nil {
+		return nil
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		return &credential.Error{Kind: credential.Internal, Err: err}
+	}
+	sealed, err := a.ring.Seal(m.record(), text)
+	if err != nil {
+		return err
+	}
+	ch.also(credential.Remember{Key: m.key, Request: m.request[:], Sealed: sealed, Until: ch.at.Add(keepReplies)})
+	return nil
+}
+
+func (m *memo) record() string { return "idempotency/" + m.key }
+
+// recall returns what was answered to the memo's request; false if nothing was.
+// Unprocessed if the key was used for another request.
+func (a *Authority) recall(ctx context.Context, m *memo) (reply, bool, error) {
+	kept, err := a.store.Reply(ctx, m.key)
+	if credential.IsNotFound(err) {
+		return reply{}, false, nil
+	}
+	if err != nil {
+		return reply{}, false, err
+	}
+	if !a.now().Before(kept.Until) {
+		return reply{}, false, nil
+	}
+	if subtle.ConstantTimeCompare(kept.Request, m.request[:]) == 0 {
+		return reply{}, false, credential.Errorf(credential.Unprocessed, "the Idempotency-Key was used for another request: take a new one")
+	}
+	text, err := a.ring.Open(m.record(), kept.Sealed)
+	if err != nil {
+		return reply{}, false, err
+	}
+	var r reply
+	if err := json.Unmarshal(text, &r); err != nil {
+		return reply{}, false, &credential.Error{Kind: credential.Internal, Err: err}
+	}
+	return r, true, nil
+}
+
+// once acts, or returns what was answered before to the same request with the
+// same key. Of two that come at once, one acts and the other gets its answer. Like
+// [retry] it tries again when it is overtaken.
+func (a *Authority) once(ctx context.Context, m *memo, act func() (reply, error)) (reply, error) {
+	if m == nil {
+		return retry(0, act)
+	}
+	return retry(0, func() (reply, error) {
+		r, found, err := a.recall(ctx, m)
+		if found || err != nil {
+			return r, err
+		}
+		return act()
+	})
+}

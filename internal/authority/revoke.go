@@ -1,0 +1,57 @@
+package authority
+
+import (
+	"context"
+
+	"cardea/internal/credential"
+)
+
+// Revoke ends a credential for good. It answers after this node's gate refuses the credential and its live sessions are
+// cut. One that is revoked already is returned as it is.
+func (a *Authority) Revoke(ctx context.Context, c Caller, id, reason string) (credential.Credential, error) {
+	return a.end(ctx, c, id, reason, "revoke", credential.StateRevoked)
+}
+
+// DeleteCredential revokes a credential and takes it out of all lists; its history stays in the audit log.
+func (a *Authority) DeleteCredential(ctx context.Context, c Caller, id, reason string) error {
+	_, err := a.end(ctx, c, id, reason, "delete", credential.StateDeleted)
+	return err
+}
+
+func (a *Authority) end(ctx context.Context, c Caller, id, reason, verb string, to credential.State) (credential.Credential, error) {
+	return retry(0, func() (credential.Credential, error) {
+		rec, err := a.credential(ctx, c, verb, id)
+		if err != nil {
+			return credential.Credential{}, err
+		}
+		var p credential.Problems
+		checkReason(&p, reason)
+		if err := p.Err(); err != nil {
+			return credential.Credential{}, err
+		}
+		if rec.Credential.State == to {
+			// Whoever revoked it may still wait for the gate: this answer must not come earlier than that one.
+			about := aboutCredential(id, rec.Principal.Name)
+			a.tellGate(ctx, []credential.Touch{{Seq: rec.Revision, Org: rec.Credential.Org, Subject: about}})
+			return rec.Credential, nil
+		}
+		ch := a.begin(c)
+		cred := endCredential(ch, rec.Credential, rec.Principal.Name, to, "credential."+verb, reason)
+		return cred, a.commit(ctx, ch)
+	})
+}
+
+// endCredential adds to the change that a credential ends, and returns what becomes of it.
+func endCredential(ch *change, cred credential.Credential, principal string, to credential.State, typ, reason string) credential.Credential {
+	d := details{"kind": string(cred.Kind)}
+	d.set("state", string(cred.State), string(to))
+	proofDetails(d, &cred.Proofs[0])
+	op := credential.EndCredential{ID: cred.ID, State: to, At: ch.at, Reason: reason}
+	ch.because(op, typ, aboutCredential(cred.ID, principal), d, reason)
+	if cred.State == credential.StateActive {
+		cred.EndedAt, cred.EndReason = ch.at, reason
+	}
+	cred.State = to
+	cred.Version++
+	return cred
+}

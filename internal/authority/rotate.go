@@ -1,0 +1,350 @@
+package authority
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"cardea/internal/credential"
+)
+
+const (
+	maxAlive     = 4 // versions of a credential that are good at the same time
+	maxProofs    = 8 // versions that are kept, ended ones included
+	recentlyUsed = 24 * time.Hour
+)
+
+// Rotate gives a credential a new version. The ones before end after the overlap, and never later than they would have
+// without it. The new version lives as long from now on as the one before was meant to; so a rotation also brings
+// back an expired credential, but none of its old versions. Errors: Invalid, NotFound, Conflict if it was revoked or has too
+// many living versions, NeedsForce (R07), NoRight, Down.
+func (a *Authority) Rotate(ctx context.Context, c Caller, id string, r Rotation) (Issued, error) {
+	rec, err := a.credential(ctx, c, "rotate", id)
+	if err != nil {
+		return Issued{}, err
+	}
+	key := r.Idempotency
+	r.Idempotency = ""
+	m, err := newMemo(c, "Rotate", key, []any{id, r})
+	if err != nil {
+		return Issued{}, err
+	}
+	pub, err := r.check(rec.Credential.Kind)
+	if err != nil {
+		return Issued{}, err
+	}
+	kept, err := a.once(ctx, m, func() (reply, error) {
+		return a.rotate(ctx, c, id, r, pub, m)
+	})
+	if err != nil {
+		return Issued{}, err
+	}
+	return kept.Issued[0].issued(), nil
+}
+
+func (a *Authority) rotate(ctx context.Context, c Caller, id string, r Rotation, pub *publicKey, m *memo) (reply, error) {
+	rec, err := a.credential(ctx, c, "rotate", id)
+	if err != nil {
+		return reply{}, err
+	}
+	if err := a.checkClock(ctx); err != nil {
+		return reply{}, err
+	}
+	ch := a.begin(c)
+	if err := a.mayTurn(ctx, c, &rec, r, ch.at); err != nil {
+		return reply{}, err
+	}
+	ch.also(credential.Expect{Principal: rec.Principal.ID, Version: rec.Principal.Version})
+	is, err := a.turn(ctx, ch, &rec, r, pub, renewedEnd(&rec.Credential, ch.at))
+	if err != nil {
+		return reply{}, err
+	}
+	kept := reply{Issued: keep(is)}
+	if err := a.remember(ch, m, kept); err != nil {
+		return reply{}, err
+	}
+	return kept, a.commit(ctx, ch)
+}
+
+// check checks the form of a request for a rotation of a credential of a kind.
+func (r *Rotation) check(k credential.Kind) (*publicKey, error) {
+	var p credential.Problems
+	switch {
+	case r.Overlap < 0:
+		p.Add("overlap", "is negative")
+	case r.Overlap > maxOverlap:
+		p.Add("overlap", "is more than %d days", maxOverlap/day)
+	}
+	var pub *publicKey
+	if k == credential.Certificate {
+		pub = readCSR(&p, "csr", r.CSR)
+	} else if len(r.CSR) > 0 {
+		p.Add("csr", "is for certificates only")
+	}
+	return pub, p.Err()
+}
+
+// mayTurn refuses a rotation that the state of the credential, its use or the caller's rights forbid.
+func (a *Authority) mayTurn(ctx context.Context, c Caller, rec *credential.Record, r Rotation, now time.Time) error {
+	cred := &rec.Credential
+	if cred.State != credential.StateActive {
+		return ended(cred)
+	}
+	if rec.Principal.Disabled {
+		return credential.Errorf(credential.Conflict, "the principal %s is disabled: enable it first", rec.Principal.Name)
+	}
+	b, err := a.book(ctx, c.Org)
+	if err != nil {
+		return err
+	}
+	if err := b.mayIssue(c, rec.Principal.Roles, cred.Scopes); err != nil {
+		return err
+	}
+	alive := aliveProofs(cred, now)
+	if r.Overlap > 0 && len(alive) >= maxAlive {
+		return credential.Errorf(credential.Conflict, "the credential %s has %d versions that are good: retire one of them first", cred.ID, maxAlive)
+	}
+	if r.Overlap > 0 || r.Force {
+		return nil
+	}
+	return a.refuseIfUsed(ctx, cred, alive, now, "rotate with an overlap, or insist with force")
+}
+
+// aliveProofs returns the versions of c that are good at an instant.
+func aliveProofs(c *credential.Credential, at time.Time) []credential.Proof {
+	var alive []credential.Proof
+	for _, p := range c.Proofs {
+		if end := c.Ends(&p); end.IsZero() || at.Before(end) {
+			alive = append(alive, p)
+		}
+	}
+	return alive
+}
+
+// refuseIfUsed returns NeedsForce if one of the versions was used within the
+// last day, and says when, from where and what to do (R07).
+func (a *Authority) refuseIfUsed(ctx context.Context, c *credential.Credential, versions []credential.Proof, now time.Time, way string) error {
+	used, err := a.usage(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	for _, p := range versions {
+		u, seen := used[p.N]
+		if seen && u.LastAt.After(now.Add(-recentlyUsed)) {
+			return credential.Errorf(credential.NeedsForce, "version %d of the credential %s is in use: %s; %s", p.N, c.ID, lastUse(u), way)
+		}
+	}
+	return nil
+}
+
+func lastUse(u credential.Usage) string {
+	from := "an unknown address"
+	if u.LastSource.IsValid() {
+		from = u.LastSource.String()
+	}
+	return fmt.Sprintf("it was last used at %s from %s", u.LastAt.UTC().Format(time.RFC3339), from)
+}
+
+// renewedEnd is when a version ends that begins now and lives as long as the newest was meant to.
+func renewedEnd(c *credential.Credential, now time.Time) time.Time {
+	if c.ExpiresAt.IsZero() {
+		return time.Time{}
+	}
+	life := c.ExpiresAt.Sub(c.Proofs[0].CreatedAt)
+	if life <= 0 || life > maxLifetime {
+		life = maxLifetime
+	}
+	return now.Add(life)
+}
+
+// turn adds to the change that a credential gets a new version which ends at an instant.
+func (a *Authority) turn(ctx context.Context, ch *change, rec *credential.Record, r Rotation, pub *publicKey, ends time.Time) (Issued, error) {
+	cred := rec.Credential
+	is := Issued{PrincipalName: rec.Principal.Name}
+	n := cred.Proofs[0].N + 1
+	var proof credential.Proof
+	if cred.Kind == credential.Certificate {
+		leaf, err := a.sign(ctx, ch, pub, leafWish{principal: rec.Principal.Name, credential: cred.ID, notBefore: cred.NotBefore, until: ends})
+		if err != nil {
+			return Issued{}, err
+		}
+		leaf.into(&is)
+		proof, ends = leaf.proof(n, ch.at), leaf.ends
+		ch.also(credential.SettleSerial{Serial: leaf.serial, Credential: cred.ID, At: ch.at})
+	} else {
+		var err error
+		if proof, is.Secret, err = newToken(cred.Kind, cred.ID, n, ch.at); err != nil {
+			return Issued{}, err
+		}
+	}
+	a.noteTurn(ch, &cred, proof, r.Overlap, ends, rec.Principal.Name)
+	is.PreviousEnds = cred.Ends(&cred.Proofs[1])
+	is.Credential = cred
+	return is, nil
+}
+
+// noteTurn puts the new version in front, gives the old ones their ends and adds operation and event.
+func (a *Authority) noteTurn(ch *change, cred *credential.Credential, proof credential.Proof, overlap time.Duration, ends time.Time, principal string) {
+	stop := ch.at.Add(overlap)
+	proofs := []credential.Proof{proof}
+	for _, p := range cred.Proofs {
+		if end := cred.Ends(&p); end.IsZero() || stop.Before(end) {
+			p.ExpiresAt = stop
+		} else {
+			p.ExpiresAt = end // the credential's end moves; this version's does not
+		}
+		proofs = append(proofs, p)
+	}
+	proofs = forget(proofs, ch.at)
+	d := details{"version": fmt.Sprint(proof.N)}
+	d.set("expires_at", stamp(cred.ExpiresAt), stamp(ends))
+	d.put("previous_expires_at", stamp(proofs[1].ExpiresAt))
+	proofDetails(d, &proof)
+	set := credential.SetProofs{ID: cred.ID, Version: cred.Version, Proofs: proofs, ExpiresAt: ends}
+	ch.do(set, "credential.rotate", aboutCredential(cred.ID, principal), d)
+	cred.Proofs, cred.ExpiresAt = proofs, ends
+	cred.Version++
+}
+
+// forget drops the oldest versions that have ended while there are too many.
+func forget(proofs []credential.Proof, now time.Time) []credential.Proof {
+	for i := len(proofs) - 1; i > 1 && len(proofs) > maxProofs; i-- {
+		if !now.Before(proofs[i].ExpiresAt) {
+			proofs = slices.Delete(proofs, i, i+1)
+		}
+	}
+	return proofs
+}
+
+// Retire ends an old version now. NeedsForce if it was used within the last day, or the newest was never seen (R07).
+// A version that has ended is left as it is. The only living version cannot be retired: Conflict.
+func (a *Authority) Retire(ctx context.Context, c Caller, id string, proof int, force bool) (credential.Credential, error) {
+	return retry(0, func() (credential.Credential, error) {
+		rec, err := a.credential(ctx, c, "rotate", id)
+		if err != nil {
+			return credential.Credential{}, err
+		}
+		return a.retire(ctx, c, rec, proof, force)
+	})
+}
+
+func (a *Authority) retire(ctx context.Context, c Caller, rec credential.Record, n int, force bool) (credential.Credential, error) {
+	cred := rec.Credential
+	if cred.State != credential.StateActive {
+		return cred, ended(&cred)
+	}
+	ch := a.begin(c)
+	at := indexOf(cred.Proofs, n)
+	if at < 0 {
+		return cred, credential.Errorf(credential.NotFound, "the credential %s has no version %d", cred.ID, n)
+	}
+	alive := aliveProofs(&cred, ch.at)
+	if indexOf(alive, n) < 0 {
+		return cred, nil
+	}
+	if len(alive) == 1 {
+		return cred, credential.Errorf(credential.Conflict, "version %d is the only one of the credential %s that is good: revoke the credential, or rotate it first", n, cred.ID)
+	}
+	if !force {
+		if err := a.mayRetire(ctx, &cred, cred.Proofs[at], ch.at); err != nil {
+			return cred, err
+		}
+	}
+	d := details{"version": fmt.Sprint(n)}
+	d.set("version_expires_at", stamp(cred.Ends(&cred.Proofs[at])), stamp(ch.at))
+	proofDetails(d, &cred.Proofs[at])
+	cred.Proofs = slices.Clone(cred.Proofs)
+	cred.Proofs[at].ExpiresAt = ch.at
+	set := credential.SetProofs{ID: cred.ID, Version: cred.Version, Proofs: cred.Proofs, ExpiresAt: cred.ExpiresAt}
+	ch.do(set, "credential.retire", aboutCredential(cred.ID, rec.Principal.Name), d)
+	if err := a.commit(ctx, ch); err != nil {
+		return rec.Credential, err
+	}
+	cred.Version++
+	return cred, nil
+}
+
+// mayRetire asks whether somebody would be locked out.
+func (a *Authority) mayRetire(ctx context.Context, c *credential.Credential, p credential.Proof, now time.Time) error {
+	if err := a.refuseIfUsed(ctx, c, []credential.Proof{p}, now, "insist with force"); err != nil {
+		return err
+	}
+	newest := c.Proofs[0].N
+	if p.N == newest {
+		return nil
+	}
+	used, err := a.usage(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	if _, seen := used[newest]; seen {
+		return nil
+	}
+	return credential.Errorf(credential.NeedsForce,
+		"version %d, the newest of the credential %s, was never used: whoever holds it may not have it yet; insist with force", newest, c.ID)
+}
+
+func indexOf(proofs []credential.Proof, n int) int {
+	for i, p := range proofs {
+		if p.N == n {
+			return i
+		}
+	}
+	return -1
+}
+
+// Extend moves the end of a credential to a later instant. Not for
+// certificates, whose end is signed, nor for one that has expired: those are rotated.
+func (a *Authority) Extend(ctx context.Context, c Caller, id string, until time.Time) (credential.Credential, error) {
+	until = until.UTC().Truncate(time.Microsecond)
+	return retry(0, func() (credential.Credential, error) {
+		rec, err := a.credential(ctx, c, "extend", id)
+		if err != nil {
+			return credential.Credential{}, err
+		}
+		return a.extend(ctx, c, rec, until)
+	})
+}
+
+func (a *Authority) extend(ctx context.Context, c Caller, rec credential.Record, until time.Time) (credential.Credential, error) {
+	cred := rec.Credential
+	if err := a.checkClock(ctx); err != nil {
+		return cred, err
+	}
+	ch := a.begin(c)
+	if err := mayExtend(&cred, until, ch.at); err != nil {
+		return cred, err
+	}
+	d := details{}
+	d.set("expires_at", stamp(cred.ExpiresAt), stamp(until))
+	set := credential.SetProofs{ID: cred.ID, Version: cred.Version, Proofs: cred.Proofs, ExpiresAt: until}
+	ch.do(set, "credential.extend", aboutCredential(cred.ID, rec.Principal.Name), d)
+	if err := a.commit(ctx, ch); err != nil {
+		return cred, err
+	}
+	cred.ExpiresAt = until
+	cred.Version++
+	return cred, nil
+}
+
+func mayExtend(c *credential.Credential, until, now time.Time) error {
+	var p credential.Problems
+	switch {
+	case c.State != credential.StateActive:
+		return ended(c)
+	case c.Kind == credential.Certificate:
+		return credential.Errorf(credential.Conflict, "the end of a certificate is signed and cannot be moved: rotate the credential %s", c.ID)
+	case len(aliveProofs(c, now)) == 0:
+		return credential.Errorf(credential.Conflict, "the credential %s has expired: rotate it, or make a new one", c.ID)
+	case !c.Proofs[0].ExpiresAt.IsZero():
+		return credential.Errorf(credential.Conflict, "the newest version of the credential %s was retired: rotate it", c.ID)
+	case until.IsZero():
+		p.Add("expires_at", "is empty")
+	case !until.After(c.ExpiresAt):
+		p.Add("expires_at", "is not after the present end, %s", c.ExpiresAt.UTC().Format(time.RFC3339))
+	default:
+		checkEnd(&p, "expires_at", until, now)
+	}
+	return p.Err()
+}
