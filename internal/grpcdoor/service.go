@@ -87,7 +87,10 @@ func (d *Door) question(r *cardeav1.CheckRequest) (*gate.Evidence, *policy.Acces
 		}
 		return ev, nil, p.Err()
 	}
-	a := policy.NewAccess(r.Action, r.Resource, &p)
+	a, err := policy.ParseAccess(r.Action, r.Resource)
+	if e, ok := err.(*credential.Error); ok {
+		p = append(p, e.Fields...)
+	}
 	a.QoS, a.Retain, a.Source = byte(r.Qos), r.Retain, ev.Source
 	return ev, &a, p.Err()
 }

@@ -14,7 +14,7 @@ type PrincipalView struct {
 	Name        string            `json:"name" example:"pump-1"`
 	Description string            `json:"description,omitempty"`
 	Roles       []string          `json:"roles" nullable:"false"`
-	Attributes  map[string]string `json:"attributes,omitempty"`
+	Attributes  map[string]string `json:"attrs,omitempty"`
 	Disabled    bool              `json:"disabled"`
 	CreatedAt   time.Time         `json:"created_at"`
 	DeletedAt   time.Time         `json:"deleted_at,omitzero"`
@@ -36,14 +36,14 @@ type NewPrincipal struct {
 	Name        string            `json:"name" example:"pump-1" doc:"Lower-case letters, digits and . _ @ -, at most 64"`
 	Description string            `json:"description,omitempty"`
 	Roles       []string          `json:"roles,omitempty" nullable:"false" example:"[\"device\"]"`
-	Attributes  map[string]string `json:"attributes,omitempty"`
+	Attributes  map[string]string `json:"attrs,omitempty"`
 }
 
 // PatchPrincipal changes the fields that are there.
 type PatchPrincipal struct {
 	Description *string            `json:"description,omitempty" example:"Pump in hall 3"`
 	Roles       *[]string          `json:"roles,omitempty"`
-	Attributes  *map[string]string `json:"attributes,omitempty"`
+	Attributes  *map[string]string `json:"attrs,omitempty"`
 	Disabled    *bool              `json:"disabled,omitempty" doc:"All credentials of a disabled principal are refused"`
 }
 

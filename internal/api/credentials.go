@@ -1,0 +1,310 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"cardea/internal/authority"
+	"cardea/internal/credential"
+	"cardea/internal/view"
+)
+
+type newCredentialIn struct {
+	onceIn
+	bodyIn[view.NewCredential]
+}
+
+type newCredentialsIn struct {
+	onceIn
+	bodyIn[view.NewCredentials]
+}
+
+type listCredentialsIn struct {
+	pageIn
+	Kind          string    `query:"kind" enum:"device_token,certificate,api_key,pat"`
+	Principal     string    `query:"principal" doc:"Name or id"`
+	Status        string    `query:"status" enum:"active,expired,revoked"`
+	Tag           string    `query:"tag"`
+	Project       string    `query:"project"`
+	Scope         string    `query:"scope" doc:"Only those that name it"`
+	ExpiresBefore time.Time `query:"expires_before"`
+	UnusedSince   time.Time `query:"unused_since" doc:"Not used since then, never used ones included"`
+}
+
+type patchCredentialIn struct {
+	idIn
+	matchIn
+	bodyIn[view.PatchCredential]
+}
+
+type rotateIn struct {
+	idIn
+	onceIn
+	optionalIn[view.Rotate]
+}
+
+type retireIn struct {
+	idIn
+	bodyIn[view.Retire]
+}
+
+type extendIn struct {
+	idIn
+	bodyIn[view.Extend]
+}
+
+type revokeIn struct {
+	idIn
+	optionalIn[view.Revoke]
+}
+
+type deleteCredentialIn struct {
+	idIn
+	reasonIn
+}
+
+type (
+	credentialOut  = reply[view.CredentialView]
+	credentialsOut = reply[view.Page[view.CredentialView]]
+	issuedOut      = reply[view.Issued]
+	issuedListOut  = reply[view.IssuedList]
+)
+
+func (s *server) credentials() {
+	s.issuing()
+	s.reading()
+	s.ending()
+}
+
+func (s *server) issuing() {
+	auth := s.api.Authority
+	handle(s, op{
+		id: "createCredential", method: http.MethodPost, path: "/credentials", summary: "Issue a credential; its secret is shown this once",
+		right: "credentials:create on /credentials/PRINCIPAL", status: http.StatusCreated,
+		example: `{"kind":"device_token","principal":"pump-1","ttl":"90d","allowed_ips":["10.1.0.0/16"]}`,
+	}, func(ctx context.Context, c *caller, in *newCredentialIn) (*issuedOut, error) {
+		n, err := newCredential("", in.Body)
+		if err != nil {
+			return nil, err
+		}
+		n.Idempotency = in.Key
+		i, err := auth.CreateCredential(ctx, c.Caller, n)
+		return s.issued(i, err)
+	})
+	handle(s, op{
+		id: "createCredentials", method: http.MethodPost, path: "/credentials/batch", summary: "Issue up to 500 tokens, all or none",
+		right: "credentials:create on /credentials/PRINCIPAL, for each", status: http.StatusCreated,
+		example: `{"items":[{"kind":"device_token","principal":"pump-1"}]}`,
+	}, func(ctx context.Context, c *caller, in *newCredentialsIn) (*issuedListOut, error) {
+		list, err := newCredentials(in.Body, in.Key)
+		if err != nil {
+			return nil, err
+		}
+		made, err := auth.CreateCredentials(ctx, c.Caller, list)
+		return answer(view.IssuedList{Items: view.NewPage(made, "", s.issuedView).Items}), err
+	})
+	handle(s, op{
+		id: "rotateCredential", method: http.MethodPost, path: "/credentials/{id}/rotate", summary: "Make a new version; the one before goes on for the overlap",
+		right: "credentials:rotate on /credentials/PRINCIPAL", example: `{"overlap":"1h"}`,
+	}, func(ctx context.Context, c *caller, in *rotateIn) (*issuedOut, error) {
+		r, err := rotation(in.Body, in.Key)
+		if err != nil {
+			return nil, err
+		}
+		return s.issued(auth.Rotate(ctx, c.Caller, in.ID, r))
+	})
+	handle(s, op{
+		id: "extendCredential", method: http.MethodPost, path: "/credentials/{id}/extend", summary: "Set another end",
+		right: "credentials:extend on /credentials/PRINCIPAL", example: `{"ttl":"90d"}`,
+	}, func(ctx context.Context, c *caller, in *extendIn) (*credentialOut, error) {
+		until, err := s.until(in.Body)
+		if err != nil {
+			return nil, err
+		}
+		cred, err := auth.Extend(ctx, c.Caller, in.ID, until)
+		return s.shown(ctx, c, cred, err)
+	})
+}
+
+func (s *server) reading() {
+	auth := s.api.Authority
+	handle(s, op{
+		id: "listCredentials", method: http.MethodGet, path: "/credentials", summary: "List credentials, the newest first",
+		right: "credentials:read on /credentials/*, or on /credentials/PRINCIPAL with that filter", example: "kind=device_token&status=active&tag=hall-3",
+	}, func(ctx context.Context, c *caller, in *listCredentialsIn) (*credentialsOut, error) {
+		list, next, err := auth.Credentials(ctx, c.Caller, credential.CredentialFilter{
+			Kind: credential.Kind(in.Kind), Principal: in.Principal, Scope: in.Scope, Status: in.Status, Tag: in.Tag, Project: in.Project,
+			ExpiresBefore: in.ExpiresBefore, UnusedSince: in.UnusedSince, Cursor: in.Cursor, Limit: in.Limit,
+		})
+		now := s.api.Now()
+		return answer(view.NewPage(list, next, func(l credential.Listed) view.CredentialView { return view.FromListed(l, now) })), err
+	})
+	handle(s, op{
+		id: "getCredential", method: http.MethodGet, path: "/credentials/{id}", summary: "Show a credential with the use of each version",
+		right: "credentials:read on /credentials/PRINCIPAL",
+	}, func(ctx context.Context, c *caller, in *idIn) (*credentialOut, error) {
+		d, err := auth.Credential(ctx, c.Caller, in.ID)
+		return tagged(s.detailed(d), d.Version), err
+	})
+	handle(s, op{
+		id: "patchCredential", method: http.MethodPatch, path: "/credentials/{id}", summary: "Change the description, scopes and networks",
+		right: "credentials:update on /credentials/PRINCIPAL", example: `{"tags":["hall-3"],"allowed_ips":["10.1.0.0/16"]}`,
+	}, func(ctx context.Context, c *caller, in *patchCredentialIn) (*credentialOut, error) {
+		version, err := in.version()
+		if err != nil {
+			return nil, err
+		}
+		p, err := credentialPatch(in.Body)
+		if err != nil {
+			return nil, err
+		}
+		p.Version = version
+		cred, err := auth.UpdateCredential(ctx, c.Caller, in.ID, p)
+		return s.shown(ctx, c, cred, err)
+	})
+}
+
+func (s *server) ending() {
+	auth := s.api.Authority
+	handle(s, op{
+		id: "retireVersion", method: http.MethodPost, path: "/credentials/{id}/retire", summary: "End an old version now",
+		right: "credentials:rotate on /credentials/PRINCIPAL", example: `{"version":1}`,
+	}, func(ctx context.Context, c *caller, in *retireIn) (*credentialOut, error) {
+		cred, err := auth.Retire(ctx, c.Caller, in.ID, in.Body.Version, in.Body.Force)
+		return s.shown(ctx, c, cred, err)
+	})
+	handle(s, op{
+		id: "revokeCredential", method: http.MethodPost, path: "/credentials/{id}/revoke", summary: "End a credential for good; the answer comes when it is refused",
+		right: "credentials:revoke on /credentials/PRINCIPAL", example: `{"reason":"device was stolen"}`,
+	}, func(ctx context.Context, c *caller, in *revokeIn) (*credentialOut, error) {
+		reason := ""
+		if in.Body != nil {
+			reason = in.Body.Reason
+		}
+		cred, err := auth.Revoke(ctx, c.Caller, in.ID, reason)
+		return s.shown(ctx, c, cred, err)
+	})
+	handle(s, op{
+		id: "deleteCredential", method: http.MethodDelete, path: "/credentials/{id}", summary: "End a credential for good and take it off the lists",
+		right: "credentials:delete on /credentials/PRINCIPAL", status: http.StatusNoContent, example: "reason=sold",
+	}, func(ctx context.Context, c *caller, in *deleteCredentialIn) (*empty, error) {
+		return nil, auth.DeleteCredential(ctx, c.Caller, in.ID, in.Reason)
+	})
+}
+
+// newCredential converts a request; field is what its fields are in, with a final dot.
+func newCredential(field string, n view.NewCredential) (authority.NewCredential, error) {
+	var p credential.Problems
+	out := authority.NewCredential{
+		Kind: credential.Kind(n.Kind), Principal: n.Principal, Name: n.Name, Description: n.Description,
+		Scopes: n.Scopes, Networks: view.ParseNetworks(field+"allowed_ips", n.AllowedIPs, &p), Tags: n.Tags, Project: n.Project,
+		NotBefore: n.NotBefore, TTL: view.ParseTTL(field+"ttl", n.TTL, &p), ExpiresAt: n.ExpiresAt, CSR: []byte(n.CSR),
+	}
+	return out, p.Err()
+}
+
+// newCredentials names what is wrong with all of them.
+func newCredentials(b view.NewCredentials, key string) ([]authority.NewCredential, error) {
+	var p credential.Problems
+	out := make([]authority.NewCredential, len(b.Items))
+	for i, n := range b.Items {
+		var err error
+		out[i], err = newCredential(fmt.Sprintf("items[%d].", i), n)
+		if e, ok := err.(*credential.Error); ok {
+			p = append(p, e.Fields...)
+		}
+		out[i].Idempotency = key
+	}
+	return out, p.Err()
+}
+
+func credentialPatch(b view.PatchCredential) (authority.CredentialPatch, error) {
+	var p credential.Problems
+	out := authority.CredentialPatch{Name: b.Name, Description: b.Description, Project: b.Project, Scopes: b.Scopes, Tags: b.Tags}
+	if b.AllowedIPs != nil {
+		nets := view.ParseNetworks("allowed_ips", *b.AllowedIPs, &p)
+		if nets == nil {
+			nets = []netip.Prefix{} // an empty list is said: from anywhere
+		}
+		out.Networks = &nets
+	}
+	return out, p.Err()
+}
+
+func rotation(b *view.Rotate, key string) (authority.Rotation, error) {
+	if b == nil {
+		b = &view.Rotate{}
+	}
+	var p credential.Problems
+	r := authority.Rotation{Overlap: view.ParseOverlap("overlap", b.Overlap, &p), Force: b.Force, CSR: []byte(b.CSR), Idempotency: key}
+	return r, p.Err()
+}
+
+func (s *server) until(b view.Extend) (time.Time, error) {
+	var p credential.Problems
+	ttl := view.ParseTTL("ttl", b.TTL, &p)
+	switch {
+	case b.TTL == "" && b.ExpiresAt.IsZero():
+		p.Add("expires_at", "is missing, and so is ttl")
+	case b.TTL != "" && !b.ExpiresAt.IsZero():
+		p.Add("ttl", "is given together with expires_at: give one of them")
+	case b.TTL != "":
+		b.ExpiresAt = s.api.Now().Add(ttl)
+	}
+	return b.ExpiresAt, p.Err()
+}
+
+func (s *server) issued(i authority.Issued, err error) (*issuedOut, error) {
+	if err != nil {
+		return nil, err
+	}
+	return tagged(s.issuedView(i), i.Credential.Version).at("credentials", i.Credential.ID), nil
+}
+
+func (s *server) issuedView(i authority.Issued) view.Issued {
+	return view.Issued{
+		CredentialView: view.FromCredential(i.Credential, i.PrincipalName, holder(i.Credential.Kind), s.api.Now()),
+		Secret:         view.Secret(i.Secret.Reveal()), CertificatePEM: string(i.Certificate), PrivateKey: view.Secret(i.PrivateKey.Reveal()),
+		PreviousExpiresAt: utc(i.PreviousEnds), Warnings: i.Warnings,
+	}
+}
+
+// holder is the kind of principal that a kind of credential says; "" for certificates, which anybody may have.
+func holder(k credential.Kind) credential.PrincipalKind {
+	for _, p := range []credential.PrincipalKind{credential.User, credential.Service, credential.Device} {
+		if k.For(p) && k != credential.Certificate {
+			return p
+		}
+	}
+	return ""
+}
+
+func (s *server) detailed(d authority.Detailed) view.CredentialView {
+	versions := make([]view.Version, len(d.Versions))
+	for i, v := range d.Versions {
+		versions[i] = view.FromProof(d.Kind, v.Proof, v.Ends, v.Usage)
+	}
+	return view.FromCredential(d.Credential, d.Principal.Name, d.Principal.Kind, s.api.Now()).WithVersions(versions)
+}
+
+// shown answers with a credential that was changed: in full if the caller may read it.
+func (s *server) shown(ctx context.Context, c *caller, cred credential.Credential, err error) (*credentialOut, error) {
+	if err != nil {
+		return nil, err
+	}
+	v := view.FromCredential(cred, "", "", s.api.Now())
+	if d, err := s.api.Authority.Credential(ctx, c.Caller, cred.ID); err == nil {
+		v = s.detailed(d)
+	}
+	return tagged(v, v.Version), nil
+}
+
+func utc(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.UTC()
+}

@@ -1,0 +1,97 @@
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
+)
+
+// newPublic serves what needs no credential. None of it tells a version or anything secret (K18).
+func (a *API) newPublic() (http.Handler, error) {
+	document, err := json.Marshal(a.remote.huma.OpenAPI())
+	if err != nil {
+		return nil, err
+	}
+	metrics, err := a.metrics()
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /readyz", a.readyz)
+	mux.Handle("GET /metrics", metrics)
+	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) { bytesOf(w, "application/json", document) })
+	mux.HandleFunc("GET /.well-known/jwks.json", func(w http.ResponseWriter, _ *http.Request) {
+		bytesOf(w, "application/jwk-set+json", a.Gate.JWKS())
+	})
+	return noStore(mux), nil
+}
+
+// readyz answers 200 when the gate may decide and every door accepts. The cause goes to the log.
+func (a *API) readyz(w http.ResponseWriter, _ *http.Request) {
+	if !a.Gate.Ready() {
+		plain(w, http.StatusServiceUnavailable, "not ready")
+		return
+	}
+	if a.Ready != nil {
+		if err := a.Ready(); err != nil {
+			a.Log.Debug("not ready", "err", err)
+			plain(w, http.StatusServiceUnavailable, "not ready")
+			return
+		}
+	}
+	plain(w, http.StatusOK, "ok")
+}
+
+// metrics has a registry of its own, so that nothing is shown by accident.
+func (a *API) metrics() (http.Handler, error) {
+	r := prometheus.NewRegistry()
+	all := append([]prometheus.Collector{
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	}, a.Collectors...)
+	for _, c := range all {
+		if err := r.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return promhttp.HandlerFor(withoutVersion{r}, promhttp.HandlerOpts{}), nil
+}
+
+// withoutVersion leaves out the metric whose label is the version of Go (K18).
+type withoutVersion struct{ prometheus.Gatherer }
+
+// Gather gathers all but that.
+func (g withoutVersion) Gather() ([]*dto.MetricFamily, error) {
+	all, err := g.Gatherer.Gather()
+	kept := all[:0]
+	for _, f := range all {
+		if f.GetName() != "go_info" {
+			kept = append(kept, f)
+		}
+	}
+	return kept, err
+}
+
+func noStore(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		h.ServeHTTP(w, r)
+	})
+}
+
+func plain(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(text + "\n"))
+}
+
+func bytesOf(w http.ResponseWriter, contentType string, b []byte) {
+	w.Header().Set("Content-Type", contentType)
+	_, _ = w.Write(b)
+}
