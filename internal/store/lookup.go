@@ -1,0 +1,126 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"cardea/internal/credential"
+)
+
+// lookupSQL reads a credential, its principal and the revision in one statement, so in one snapshot.
+var lookupSQL = "SELECT h.seq, " + prefixed("c", credentialColumns) + ", " + prefixed("p", principalColumns) +
+	" FROM credentials c JOIN principals p ON p.id = c.principal CROSS JOIN head h WHERE c.id = $1"
+
+// Credential implements [credential.Lookup]. With NotFound, the Revision of the
+// record is one at which it was not there.
+func (s *Store) Credential(ctx context.Context, id string) (credential.Record, error) {
+	if err := ctx.Err(); err != nil {
+		return credential.Record{}, s.fault(err)
+	}
+	known := s.feed.seen.Load()
+	ctx, cancel := s.dialect.short(ctx)
+	defer cancel()
+	var r credential.Record
+	dest := make([]any, 0, 31)
+	dest = append(dest, &r.Revision)
+	dest = append(dest, credentialDest(&r.Credential)...)
+	dest = append(dest, principalDest(&r.Principal)...)
+	if plain([]any{id}) != nil {
+		return credential.Record{Revision: known}, s.found(sql.ErrNoRows, "credential", id)
+	}
+	err := s.lookup.QueryRowContext(ctx, id).Scan(dest...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return credential.Record{Revision: known}, s.found(err, "credential", id)
+	}
+	if err != nil {
+		return credential.Record{}, s.fault(err)
+	}
+	return r, nil
+}
+
+// CredentialsOf implements [credential.Lookup].
+func (s *Store) CredentialsOf(ctx context.Context, principal string) ([]string, error) {
+	return queryList(ctx, s, func(row scan, id *string) error { return row(id) },
+		"SELECT id FROM credentials WHERE principal = $1 AND state = 'active' ORDER BY created_at, id", principal)
+}
+
+// Policy implements [credential.Lookup].
+func (s *Store) Policy(ctx context.Context) (credential.Policy, error) {
+	var p credential.Policy
+	err := s.snapshot(ctx, func(tx *sql.Tx) error {
+		if err := tx.QueryRowContext(ctx, "SELECT seq FROM head WHERE one = 1").Scan(&p.Revision); err != nil {
+			return err
+		}
+		rows, err := tx.QueryContext(ctx, "SELECT org, name, description, rules, built_in, version FROM scopes ORDER BY org, name")
+		if err != nil {
+			return err
+		}
+		err = scanAll(rows, func(row scan) error {
+			var c credential.Scope
+			err := row(&c.Org, &c.Name, &c.Description, list[credential.Rule]{&c.Rules}, &c.BuiltIn, &c.Version)
+			p.Scopes = append(p.Scopes, c)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if rows, err = tx.QueryContext(ctx, "SELECT org, name, description, scopes, built_in, version FROM roles ORDER BY org, name"); err != nil {
+			return err
+		}
+		err = scanAll(rows, func(row scan) error {
+			var r credential.Role
+			err := row(&r.Org, &r.Name, &r.Description, list[string]{&r.Scopes}, &r.BuiltIn, &r.Version)
+			p.Roles = append(p.Roles, r)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if rows, err = tx.QueryContext(ctx, "SELECT prefix, upstream, created_at, version FROM routes ORDER BY prefix"); err != nil {
+			return err
+		}
+		return scanAll(rows, func(row scan) error {
+			r := credential.Route{Source: "api"}
+			err := row(&r.Prefix, &r.Upstream, instant{&r.CreatedAt}, &r.Version)
+			p.Routes = append(p.Routes, r)
+			return err
+		})
+	})
+	if err != nil {
+		return credential.Policy{}, err
+	}
+	return p, nil
+}
+
+// snapshot runs fn in a transaction that reads one state of the database.
+func (s *Store) snapshot(ctx context.Context, fn func(*sql.Tx) error) error {
+	tx, err := s.read.BeginTx(ctx, s.dialect.snapshot())
+	if err != nil {
+		return s.fault(err)
+	}
+	defer tx.Rollback() //nolint:errcheck // it has only read
+	return s.fault(fn(tx))
+}
+
+// queryList reads rows into a list.
+func queryList[T any](ctx context.Context, s *Store, each func(scan, *T) error, query string, args ...any) ([]T, error) {
+	if err := plain(args); err != nil {
+		return nil, err
+	}
+	rows, err := s.read.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, s.fault(err)
+	}
+	var out []T
+	err = scanAll(rows, func(row scan) error {
+		var v T
+		err := each(row, &v)
+		out = append(out, v)
+		return err
+	})
+	if err != nil {
+		return nil, s.fault(err)
+	}
+	return out, nil
+}

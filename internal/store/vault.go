@@ -1,0 +1,36 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"cardea/internal/credential"
+)
+
+// Keys implements [credential.Vault], in the order in which they were made.
+func (s *Store) Keys(ctx context.Context) ([]credential.Key, error) {
+	return queryList(ctx, s, func(row scan, k *credential.Key) error {
+		err := row(&k.ID, &k.Purpose, &k.Alg, &k.Wrapper, &k.Sealed, &k.Public, instant{&k.CreatedAt}, instant{&k.RetiredAt})
+		k.Public = some(k.Public)
+		return err
+	}, "SELECT id, purpose, alg, wrapper, sealed, public, created_at, retired_at FROM keys ORDER BY created_at, id")
+}
+
+// Setting implements [credential.Vault].
+func (s *Store) Setting(ctx context.Context, name string) (string, error) {
+	var value string
+	err := s.read.QueryRowContext(ctx, "SELECT value FROM settings WHERE name = $1", name).Scan(&value)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return value, s.fault(err)
+}
+
+// Serials implements [credential.Vault], the oldest first.
+func (s *Store) Serials(ctx context.Context, before time.Time) ([]credential.Serial, error) {
+	return queryList(ctx, s, func(row scan, n *credential.Serial) error {
+		return row(&n.Serial, &n.For, instant{&n.ReservedAt})
+	}, "SELECT serial, made_for, reserved_at FROM serials WHERE settled_at = 0 AND reserved_at < $1 ORDER BY reserved_at, serial", micros(before))
+}
