@@ -239,4 +239,3 @@ func goodPort(u *url.URL) bool {
 func aboutRoute(prefix string) credential.Subject {
 	return credential.Subject{Kind: "route", ID: prefix}
 }
-

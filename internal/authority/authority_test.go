@@ -1,0 +1,255 @@
+package authority
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"cardea/internal/ca"
+	"cardea/internal/credential"
+	"cardea/internal/keyring"
+	"cardea/internal/policy"
+	"cardea/internal/store"
+)
+
+// house is a whole authority on a real SQLite store in a temporary folder,
+// with a keystore, a CA and a clock that the test moves.
+type house struct {
+	*Authority
+	t     testing.TB
+	dir   string
+	store *store.Store
+	fault *faulty // between the authority and the store
+	ks    *keyring.Keystore
+	ring  *keyring.Ring
+	ca    *ca.CA
+	gate  *recorder
+	local Caller
+	clock *testClock
+}
+
+type testClock struct {
+	mu sync.Mutex
+	t  time.Time
+}
+
+func (c *testClock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t
+}
+
+func (c *testClock) add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = c.t.Add(d)
+}
+
+func newHouse(t testing.TB) *house {
+	t.Helper()
+	h := &house{t: t, dir: t.TempDir(), clock: &testClock{t: time.Date(2026, 11, 22, 12, 0, 0, 123456000, time.UTC)}}
+	var err error
+	h.store, err = store.Open(t.Context(), store.Config{URL: "sqlite:" + filepath.Join(h.dir, "cardea.db"), Now: h.clock.now})
+	h.must(err)
+	t.Cleanup(func() { h.store.Close() })
+	h.ks, err = keyring.Open(keyring.Config{Dir: h.dir}, false, "")
+	h.must(err)
+	h.fault = &faulty{Store: h.store}
+	h.open()
+	return h
+}
+
+// open makes an authority on what is stored, as a start of the process does.
+func (h *house) open() {
+	h.t.Helper()
+	var err error
+	h.ring, h.ca, err = Bootstrap(h.t.Context(), h.fault, h.ks, h.clock.now, nil)
+	h.must(err)
+	h.gate = &recorder{}
+	h.Authority, err = New(Config{Store: h.fault, Gate: h.gate, Ring: h.ring, CA: h.ca, Now: h.clock.now})
+	h.must(err)
+	h.local = Caller{
+		Org: credential.DefaultOrg, Local: true, Rights: RightsOfLocal(),
+		Actor: credential.Actor{Principal: "local", Source: "socket", Door: "api", Request: "r-1"},
+	}
+}
+
+func (h *house) must(err error) {
+	h.t.Helper()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// caller is somebody who may what the rules say: "api:credentials:create /credentials/*".
+func (h *house) caller(rules ...string) Caller {
+	h.t.Helper()
+	var parsed []credential.Rule
+	for _, r := range rules {
+		action, resource, _ := strings.Cut(r, " ")
+		parsed = append(parsed, allow(action, resource))
+	}
+	set, err := policy.Compile([]credential.Scope{{Name: "test", Rules: parsed}})
+	h.must(err)
+	return Caller{
+		Org: credential.DefaultOrg, Rights: policy.Rights{Principal: set},
+		Actor: credential.Actor{Principal: "someone", Credential: "000000000000", Source: "192.0.2.7", Door: "api", Request: "r-2"},
+	}
+}
+
+func (h *house) principal(kind credential.PrincipalKind, name string, roles ...string) credential.Principal {
+	h.t.Helper()
+	p, err := h.CreatePrincipal(h.t.Context(), h.local, NewPrincipal{Kind: kind, Name: name, Roles: roles})
+	h.must(err)
+	return p
+}
+
+func (h *house) scope(name string, rules ...credential.Rule) credential.Scope {
+	h.t.Helper()
+	s, err := h.PutScope(h.t.Context(), h.local, credential.Scope{Name: name, Rules: rules})
+	h.must(err)
+	return s
+}
+
+func (h *house) role(name string, scopes ...string) {
+	h.t.Helper()
+	_, err := h.PutRole(h.t.Context(), h.local, credential.Role{Name: name, Scopes: scopes})
+	h.must(err)
+}
+
+func (h *house) apiKey(principal string) Issued {
+	h.t.Helper()
+	is, err := h.CreateCredential(h.t.Context(), h.local, NewCredential{Kind: credential.APIKey, Principal: principal, TTL: 30 * day})
+	h.must(err)
+	return is
+}
+
+// used records that a version of a credential was used a while ago.
+func (h *house) used(id string, version int, ago time.Duration) {
+	h.t.Helper()
+	at := h.clock.now().Add(-ago)
+	u := credential.Usage{Credential: id, Proof: version, Count: 1, FirstAt: at, LastAt: at, LastSource: sourceOf(credential.Actor{Source: "198.51.100.4"})}
+	h.must(h.store.Record(h.t.Context(), []credential.Usage{u}, nil))
+}
+
+// head is the number of events so far.
+func (h *house) head() int64 {
+	h.t.Helper()
+	_, head, err := h.store.Since(h.t.Context(), 0, 1)
+	h.must(err)
+	return head
+}
+
+// events are the types of the events after a revision.
+func (h *house) events(after int64) []credential.Event {
+	h.t.Helper()
+	all, err := h.store.Events(h.t.Context(), credential.EventFilter{After: after, Limit: 5000})
+	h.must(err)
+	return all
+}
+
+func types(events []credential.Event) string {
+	out := make([]string, len(events))
+	for i, e := range events {
+		out[i] = e.Type
+	}
+	return strings.Join(out, " ")
+}
+
+// fails reports a kind and words that an error must have.
+func fails(t testing.TB, err error, kind credential.ErrorKind, words ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("no error, want kind %d with %q", kind, words)
+	}
+	e, ok := errors.AsType[*credential.Error](err)
+	if !ok || e.Kind != kind {
+		t.Fatalf("error %v, want kind %d", err, kind)
+	}
+	for _, w := range words {
+		if !strings.Contains(e.Public(), w) {
+			t.Errorf("error %q does not say %q", e.Public(), w)
+		}
+	}
+}
+
+// fields are the names of the fields that an error complains of, in order.
+func fields(err error) string {
+	e, ok := errors.AsType[*credential.Error](err)
+	if !ok {
+		return ""
+	}
+	out := make([]string, len(e.Fields))
+	for i, f := range e.Fields {
+		out[i] = f.Field
+	}
+	return strings.Join(out, " ")
+}
+
+// faulty is the real store, whose commits fail when the test says so.
+type faulty struct {
+	*store.Store
+	mu     sync.Mutex
+	refuse func(credential.Change) error // asked before a commit
+	after  func(credential.Change) error // asked after one that was made
+}
+
+func (f *faulty) Commit(ctx context.Context, c credential.Change) ([]credential.Event, error) {
+	f.mu.Lock()
+	refuse, after := f.refuse, f.after
+	f.mu.Unlock()
+	if refuse != nil {
+		if err := refuse(c); err != nil {
+			return nil, err
+		}
+	}
+	done, err := f.Store.Commit(ctx, c)
+	if err == nil && after != nil {
+		err = after(c)
+	}
+	return done, err
+}
+
+func (f *faulty) set(refuse, after func(credential.Change) error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refuse, f.after = refuse, after
+}
+
+// down is what a database says that has gone.
+func down() error { return credential.Errorf(credential.Down, "the database does not answer") }
+
+// recorder notes what a gate is told.
+type recorder struct {
+	mu      sync.Mutex
+	touched []credential.Touch
+	live    []credential.Session
+	kicked  []string
+	err     error
+}
+
+func (r *recorder) Apply(_ context.Context, t []credential.Touch) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.touched = append(r.touched, t...)
+	return r.err
+}
+
+func (r *recorder) Sessions(f credential.SessionFilter) []credential.Session {
+	var out []credential.Session
+	for _, s := range r.live {
+		if s.Org == f.Org && (f.Principal == "" || f.Principal == s.Principal) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func (r *recorder) Kick(_, id string) bool {
+	r.kicked = append(r.kicked, id)
+	return true
+}
