@@ -46,10 +46,10 @@ const (
 // without its secret.
 type Token struct {
 	Kind string // "dev", "api", "pat", "app", "sec"
-	// body is id and secret. It is a pointer, not a string, so that fmt shows
-	// an address even where it may not call methods, as inside another
-	// package's unexported field.
-	body *[bodyLen]byte
+	// body is the first byte of id and secret. It is a pointer to one byte, so
+	// that fmt shows an address even where it may not call methods, as in
+	// another package's unexported field; a string or an array it would print.
+	body *byte
 }
 
 // Parse reads a token and checks its sum, without allocating and without any
@@ -62,14 +62,14 @@ func Parse(s string) (Token, bool) {
 	if number(s[sumAt:]) != uint64(crc32.ChecksumIEEE(text[:sumAt])) {
 		return Token{}, false
 	}
-	return Token{Kind: s[len(prefix) : bodyAt-1], body: (*[bodyLen]byte)(text[bodyAt:])}, true
+	return Token{Kind: s[len(prefix) : bodyAt-1], body: &text[bodyAt]}, true
 }
 
 // ID returns the credential's id, 12 base62 characters.
-func (t Token) ID() string { return unsafe.String(&t.body[0], IDLen) }
+func (t Token) ID() string { return unsafe.String(t.body, IDLen) }
 
 // Hash returns what is stored of the token: the SHA-256 of id and secret.
-func (t Token) Hash() [32]byte { return sha256.Sum256(t.body[:]) }
+func (t Token) Hash() [32]byte { return sha256.Sum256(unsafe.Slice(t.body, bodyLen)) }
 
 // Equal compares two hashes in constant time.
 func Equal(a, b [32]byte) bool { return subtle.ConstantTimeCompare(a[:], b[:]) == 1 }

@@ -88,7 +88,7 @@ func Redact(s string) string {
 }
 
 // find returns where the first thing in the form of a token begins and ends.
-// Whatever base62 follows is taken for a part of it.
+// Whatever base62 follows is taken for a part of it, up to the next token.
 func find(s string) (from, to int, ok bool) {
 	for {
 		i := strings.Index(s[from:], prefix)
@@ -98,7 +98,7 @@ func find(s string) (from, to int, ok bool) {
 		from += i
 		if isHead(s[from:]) {
 			to = from + bodyAt
-			for to < len(s) && value[s[to]] != 0xFF {
+			for to < len(s) && value[s[to]] != 0xFF && !isHead(s[to:]) {
 				to++
 			}
 			if to-from > bodyAt+IDLen {
