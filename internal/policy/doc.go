@@ -1,2 +1,47 @@
-// Package policy gives rules their meaning.
+// Package policy gives rules their meaning. It matches, compares and checks
+// them; it knows nothing of principals, credentials or protocols' wires.
+//
+// A rule allows or denies an action on a resource. Rules come in scopes, and
+// scopes are compiled to a [Set]. A set allows an [Access] if some allow
+// matches it and no deny does. What an identity may is its [Rights], two sets
+// that must both allow: its principal's and, if it names scopes, its credential's.
+//
+//	set, err := policy.Compile([]credential.Scope{{Name: "telemetry:write", Rules: []credential.Rule{
+//		{Permission: credential.Allow, Action: "mqtt:publish", Resource: "db/append/#"},
+//		{Permission: credential.Allow, Action: "http:POST", Resource: "/db/write/*"},
+//	}}})
+//	d := policy.Rights{Principal: set}.Decide(&policy.Access{Proto: policy.HTTP, Verb: "POST", Resource: "/db/write/example"})
+//
+// # Resources
+//
+// The resource * is everything of its action's protocol. Beside it, paths of
+// HTTP, methods of gRPC and objects of the API are matched segment by segment:
+// * is one segment that is not empty, a final ** is all that follows, so /db/**
+// is /db/ and whatever begins with it, but not /db. Paths are compared as
+// [CanonicalPath] returns them, case and final "/" included. A method is only
+// itself: a rule for GET does not allow HEAD.
+//
+// Topics are matched as MQTT 5.0, 4.7 says. A wildcard in front does not match
+// topics that begin with $; the resource * does.
+//
+// # Subscriptions
+//
+// A subscription asks for a filter, that is for many topics. It is allowed if
+// one allow holds all of them ([Subset]) and no deny is about any ([Overlap]).
+// Allows do not add up. A delivery is one topic, judged by the same rules.
+//
+// A subscription at QoS q brings what was published at q and below. An allow
+// for some QoS therefore allows subscriptions at these, and deliveries up to the
+// highest of them. A deny for some QoS refuses deliveries at these, and every
+// subscription at the lowest of them or above, though it might bring nothing at
+// that QoS. So what is allowed as a subscription is allowed as its deliveries.
+//
+// Retain is a condition of publishing. In a rule for mqtt:* it says nothing of
+// the subscribing half, which holds with and without it.
+//
+// # Networks
+//
+// A rule with networks is about sources in one of them; IPv4 in IPv6 is taken
+// as IPv4. Of a source that is not known, allows with networks say nothing, and
+// denies with networks deny.
 package policy
