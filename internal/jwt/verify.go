@@ -228,8 +228,9 @@ func (m members) checkAudience(want string) error {
 	if !ok && want == "" {
 		return nil
 	}
+	var one string
 	var list []string
-	if one := m.text("aud"); one != "" {
+	if ok && json.Unmarshal(raw, &one) == nil {
 		list = []string{one}
 	} else if ok && json.Unmarshal(raw, &list) != nil {
 		return errors.New("its aud is neither a string nor a list of them")

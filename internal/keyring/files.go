@@ -66,11 +66,11 @@ func (f files) check(path string, info fs.FileInfo) error {
 	if f.anyMode {
 		return nil
 	}
-	if m := info.Mode().Perm(); m&0o077 != 0 {
-		return credential.Errorf(credential.Invalid, "%s has mode %04o, so others can use it: change it to 0600, and the keys if somebody may have read them", path, m)
-	}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() {
 		return credential.Errorf(credential.Invalid, "%s belongs to user %d, but Cardea runs as user %d: change the owner", path, st.Uid, os.Geteuid())
+	}
+	if m := info.Mode().Perm(); m&0o077 != 0 {
+		return credential.Errorf(credential.Invalid, "%s has mode %04o, so others can use it: change it to 0600, and the keys if somebody may have read them", path, m)
 	}
 	return nil
 }

@@ -200,4 +200,4 @@ func (s signer) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([
 func (signer) Format(s fmt.State, _ rune) { io.WriteString(s, "signer ***") }
 
 // Format keeps the keys out of every kind of print.
-func (r *Ring) Format(s fmt.State, _ rune) { io.WriteString(s, "ring ***") }
+func (Ring) Format(s fmt.State, _ rune) { io.WriteString(s, "ring ***") }

@@ -1,0 +1,231 @@
+package keyring
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"cardea/internal/credential"
+)
+
+func dataKey(t *testing.T, k *Keystore, at time.Time) credential.Key {
+	t.Helper()
+	key, err := k.NewDataKey(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func ringOf(t *testing.T, k *Keystore, keys ...credential.Key) *Ring {
+	t.Helper()
+	r, err := New(k, keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func newRing(t *testing.T, k *Keystore) *Ring {
+	t.Helper()
+	return ringOf(t, k, dataKey(t, k, noon))
+}
+
+func TestOnlyWhatWasSealedForARecordOpensThere(t *testing.T) { // K15
+	k := mustOpen(t, config(t.TempDir()), false, "")
+	r := newRing(t, k)
+	witness, err := r.Seal("idempotency/witness", []byte("still here"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		record := "idempotency/" + rapid.String().Draw(t, "record")
+		plain := rapid.SliceOf(rapid.Byte()).Draw(t, "plain")
+		sealed, err := r.Seal(record, plain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := r.Open(record, sealed); err != nil || !bytes.Equal(got, plain) {
+			t.Fatalf("Open gives %x, %v; want %x", got, err, plain)
+		}
+		fails := func(why, record string, sealed []byte) {
+			_, err := r.Open(record, sealed)
+			if err == nil {
+				t.Fatalf("%s: it opens", why)
+			}
+			if credential.KindOf(err) != credential.Internal || !strings.Contains(err.Error(), record) {
+				t.Fatalf("%s: error %q, want an internal one that names the record", why, err)
+			}
+			if len(plain) > 8 && strings.Contains(err.Error(), string(plain)) {
+				t.Fatalf("%s: the error holds the secret", why)
+			}
+		}
+		fails("other record", record+"x", sealed)
+		flipped := bytes.Clone(sealed)
+		flipped[rapid.IntRange(0, len(sealed)-1).Draw(t, "at")] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
+		fails("flipped bit", record, flipped)
+		fails("cut", record, sealed[:rapid.IntRange(0, len(sealed)-1).Draw(t, "length")])
+		fails("swapped", record, witness)
+		if _, err := r.Open("idempotency/witness", witness); err != nil {
+			t.Fatalf("another record does not open any more: %v", err)
+		}
+	})
+}
+
+func TestWhatIsSealedIsNotReadable(t *testing.T) { // K01
+	r := newRing(t, mustOpen(t, config(t.TempDir()), false, ""))
+	secret := "a secret that must not be seen"
+	sealed, err := r.Seal("idempotency/1", []byte(secret))
+	if err != nil || bytes.Contains(sealed, []byte(secret[:8])) {
+		t.Errorf("sealed form %q, %v", sealed, err)
+	}
+}
+
+func TestNoSaltAndNonceIsUsedTwice(t *testing.T) { // K19
+	k := mustOpen(t, config(t.TempDir()), false, "")
+	r := newRing(t, k)
+	const n = 20000
+	seen := make(map[string]bool, n)
+	for range n {
+		sealed, err := r.Seal("idempotency/1", []byte("the same"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[string(sealed[2+12:][:saltLen])] = true // the salt alone, which makes the key, is unique
+	}
+	if len(seen) != n {
+		t.Errorf("%d different salts in %d seals", len(seen), n)
+	}
+}
+
+func TestTheNewestKeyThatIsNotRetiredSeals(t *testing.T) {
+	k := mustOpen(t, config(t.TempDir()), false, "")
+	old, mid, late := dataKey(t, k, noon), dataKey(t, k, noon.Add(time.Hour)), dataKey(t, k, noon.Add(2*time.Hour))
+	late.RetiredAt = noon.Add(3 * time.Hour)
+	other := credential.Key{ID: "x", Purpose: "identity", CreatedAt: noon.Add(9 * time.Hour)}
+	r := ringOf(t, k, mid, other, late, old)
+	sealed, err := r.Seal("idempotency/1", []byte("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(sealed[:14], []byte(mid.ID)) {
+		t.Errorf("sealed under %q, want %s", sealed[2:14], mid.ID)
+	}
+	// A retired key opens what it sealed.
+	unretired := late
+	unretired.RetiredAt = time.Time{}
+	if sealed, err = ringOf(t, k, unretired).Seal("idempotency/1", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Open("idempotency/1", sealed); err != nil {
+		t.Errorf("what a retired key sealed does not open: %v", err)
+	}
+	if _, err := ringOf(t, k, mid).Open("idempotency/1", sealed); err == nil || !strings.Contains(err.Error(), late.ID) {
+		t.Errorf("without its data key: %v", err)
+	}
+	if _, err := ringOf(t, k, late).Seal("idempotency/1", nil); err == nil {
+		t.Error("a retired key seals")
+	}
+}
+
+func TestADamagedDataKeyIsNamed(t *testing.T) { // K15
+	k := mustOpen(t, config(t.TempDir()), false, "")
+	a, b := dataKey(t, k, noon), dataKey(t, k, noon)
+	swapped := a
+	swapped.Sealed = b.Sealed
+	foreign := dataKey(t, mustOpen(t, config(t.TempDir()), false, ""), noon)
+	for _, key := range []credential.Key{swapped, foreign} {
+		_, err := New(k, []credential.Key{b, key})
+		refuses(t, err, credential.Invalid, key.ID)
+	}
+}
+
+func TestASignerSignsAndShowsNoPrivateKey(t *testing.T) {
+	k := mustOpen(t, config(t.TempDir()), false, "")
+	r := newRing(t, k)
+	key, err := r.NewSigner("identity", noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key.Purpose != "identity" || key.Alg != "ES256" || !key.CreatedAt.Equal(noon) || key.Wrapper != r.current || !validID(key.ID) {
+		t.Errorf("key is %+v", key)
+	}
+	s, err := r.Signer(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := s.(*ecdsa.PrivateKey); ok {
+		t.Error("the signer is the private key itself")
+	}
+	pub, err := x509.ParsePKIXPublicKey(key.Public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := sha256.Sum256([]byte("x"))
+	sig, err := s.Sign(rand.Reader, digest[:], crypto.SHA256)
+	if err != nil || !ecdsa.VerifyASN1(pub.(*ecdsa.PublicKey), digest[:], sig) {
+		t.Errorf("signature is wrong: %v", err)
+	}
+
+	// The caller may put a certificate of the key in the place of the public key.
+	cert := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	if key.Public, err = x509.CreateCertificate(rand.Reader, cert, cert, s.Public(), s); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Signer(key); err != nil {
+		t.Errorf("with a certificate: %v", err)
+	}
+}
+
+func TestASigningKeyCannotBeMadeAnother(t *testing.T) { // K15
+	k := mustOpen(t, config(t.TempDir()), false, "")
+	r := newRing(t, k)
+	identity, err := r.NewSigner("identity", noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := r.NewSigner("ca-root", noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*credential.Key){
+		"sealed part of another": func(key *credential.Key) { key.Sealed = identity.Sealed },
+		"other purpose":          func(key *credential.Key) { key.Purpose = "identity" },
+		"other id":               func(key *credential.Key) { key.ID = identity.ID },
+		"public part of another": func(key *credential.Key) { key.Public = identity.Public },
+		"no public part":         func(key *credential.Key) { key.Public = nil },
+	} {
+		key := root
+		change(&key)
+		if _, err := r.Signer(key); credential.KindOf(err) != credential.Internal || err == nil || !strings.Contains(err.Error(), key.ID) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := r.Signer(root); err != nil {
+		t.Errorf("unchanged: %v", err)
+	}
+}
+
+func TestAPrivateKeyDoesNotComeOutByOpen(t *testing.T) { // invariant 6
+	k := mustOpen(t, config(t.TempDir()), false, "")
+	r := newRing(t, k)
+	key, err := r.NewSigner("identity", noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Open(signerRecord(key), key.Sealed); err == nil {
+		t.Error("Open gives out a private key")
+	}
+	if _, err := r.Seal(signerRecord(key), []byte("x")); err == nil {
+		t.Error("Seal makes a signing key")
+	}
+}
