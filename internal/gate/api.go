@@ -1,7 +1,6 @@
 package gate
 
 import (
-	"context"
 	"crypto/x509"
 	"net/netip"
 	"time"
@@ -36,39 +35,11 @@ type Identity struct {
 	Proof         int       // version
 	Scopes        []string  // effective scope names: the credential's own, or those of the principal's roles
 	Deadline      time.Time // when this version ends; zero for never
-	// … unexported parts
-	entry *entry // what the gate keeps of it
+
+	entry    *entry    // what it was made from
+	with     *entry    // the certificate that was shown beside a token; nil for none
+	compiled *compiled // the rights when it was made
 }
-
-type entry struct{}
-
-// Gate decides. See the package comment.
-type Gate struct{}
-
-// Authenticate answers "who is this". On a hit it does not allocate. The identity is nil unless the reason is OK.
-func (g *Gate) Authenticate(ctx context.Context, ev *Evidence) (*Identity, Outcome) { panic("not yet") }
-
-// Authorize answers "may it". It does not allocate.
-func (g *Gate) Authorize(id *Identity, a *policy.Access) policy.Decision { panic("not yet") }
-
-// Rights returns the compiled rights of an identity as of now, for the authority.
-func (g *Gate) Rights(id *Identity) policy.Rights { panic("not yet") }
-
-// CheckCertificate is for VerifyConnection of a TLS door, on resumption too: it
-// answers whether the leaf is a certificate that Authenticate would accept (X08), without networks.
-func (g *Gate) CheckCertificate(ctx context.Context, leaf *x509.Certificate) credential.Reason {
-	panic("not yet")
-}
-
-// Assertion returns the signed identity header: a JWT of 60 s, made once per
-// identity and revision and kept for half its life.
-func (g *Gate) Assertion(id *Identity) (string, error) { panic("not yet") }
-
-// JWKS returns the public keys that assertions are signed with, as a JWK set.
-func (g *Gate) JWKS() []byte { panic("not yet") }
-
-// Routes returns the gateway's routes as of now, static and stored, the longest prefix first. Do not write to it.
-func (g *Gate) Routes() []credential.Route { panic("not yet") }
 
 // Live describes a live thing that wants to be watched.
 type Live struct {
@@ -82,24 +53,9 @@ type Live struct {
 	// at once, whatever the peer does (set deadlines, close; never write and wait).
 	Cut func(credential.Reason)
 	// Changed, if not nil, is told of the new identity when rights change and it may go on.
+	// It must return at once, like Cut.
 	Changed func(*Identity)
 }
-
-// Watched is a session under watch.
-type Watched struct{}
-
-// Watch registers a live thing first and checks its identity again after, so
-// that no revocation falls between (invariant 4). If the reason is not OK
-// nothing is registered and Cut is not called.
-func (g *Gate) Watch(ctx context.Context, id *Identity, l Live) (*Watched, credential.Reason) {
-	panic("not yet")
-}
-
-// Close ends the watch. Idempotent. After it has returned Cut is not called any more, unless it is running.
-func (w *Watched) Close() { panic("not yet") }
-
-// Ready reports whether the gate may decide: the store was seen within the staleness bound.
-func (g *Gate) Ready() bool { panic("not yet") }
 
 // Verdict is the answer to a verify or explain request of the API.
 type Verdict struct {
@@ -108,10 +64,4 @@ type Verdict struct {
 	Identity *Identity // nil unless the token is somebody's, even if it is not accepted
 	Expires  time.Time
 	Looks    []policy.Look // explain only
-}
-
-// Verify answers for a token that somebody else was shown. It counts as no use and as no wrong attempt.
-// The access may be nil: then only "who" is answered. With explain every rule is listed.
-func (g *Gate) Verify(ctx context.Context, ev *Evidence, a *policy.Access, explain bool) Verdict {
-	panic("not yet")
 }

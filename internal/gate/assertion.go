@@ -1,0 +1,107 @@
+package gate
+
+import (
+	"strings"
+	"time"
+
+	"cardea/internal/credential"
+)
+
+// The type and the life of a signed identity.
+const (
+	assertionType = "cardea-identity+jwt"
+	assertionLife = 60 * time.Second
+)
+
+// assertion is a signed identity that is kept.
+type assertion struct {
+	of   *Identity
+	made int64 // ns since 1970
+	ends int64
+	text string
+}
+
+// claims are what an assertion says.
+type claims struct {
+	Issuer     string `json:"iss"`
+	Subject    string `json:"sub"` // name of the principal
+	Org        string `json:"org"`
+	Kind       string `json:"kind"` // of the principal
+	Credential string `json:"credential"`
+	Scopes     string `json:"scopes"` // separated by spaces
+	IssuedAt   int64  `json:"iat"`
+	ExpiresAt  int64  `json:"exp"`
+}
+
+// Assertion returns the signed identity header: a JWT of 60 s, made once per
+// identity and revision and kept for half its life. It never outlives the identity.
+func (g *Gate) Assertion(id *Identity) (string, error) {
+	if id == nil {
+		return "", credential.Errorf(credential.Invalid, "there is no identity to sign")
+	}
+	x, now := id.entry.lukewarm(), g.clock.nano()
+	old := x.assertion.Load()
+	valid := old != nil && old.of == id && now < old.ends
+	if valid && now < old.made+int64(assertionLife)/2 {
+		return old.text, nil
+	}
+	mine := x.signing.CompareAndSwap(false, true)
+	if mine {
+		defer x.signing.Store(false)
+	} else if valid {
+		return old.text, nil // somebody else is making the next one
+	}
+	fresh, err := g.sign(id, now)
+	if err != nil {
+		return "", err
+	}
+	if mine {
+		g.keep(id.entry, x, fresh)
+	}
+	return fresh.text, nil
+}
+
+func (g *Gate) sign(id *Identity, now int64) (*assertion, error) {
+	issued := now / int64(time.Second)
+	expires := issued + int64(assertionLife/time.Second)
+	if ends := deadlineOf(id); ends != never {
+		expires = min(expires, ends/int64(time.Second))
+	}
+	if expires <= issued {
+		return nil, credential.Errorf(credential.Conflict, "the identity is at its end")
+	}
+	text, err := g.signer.Sign(assertionType, claims{
+		Issuer: g.issuer, Subject: id.Principal, Org: id.Org, Kind: string(id.PrincipalKind), Credential: id.Credential,
+		Scopes: strings.Join(id.Scopes, " "), IssuedAt: issued, ExpiresAt: expires,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &assertion{of: id, made: now, ends: expires * int64(time.Second), text: text}, nil
+}
+
+// keep stores an assertion with its entry, if that is still in the table, and
+// counts its size.
+func (g *Gate) keep(e *entry, x *cold, a *assertion) {
+	h := g.cache.hash(e.key)
+	s := g.cache.shard(h)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	head := g.cache.find(e.key, h)
+	if e.dead.Load() || head == nil {
+		return
+	}
+	grown := int64(len(a.text)) + perAssertion
+	if old := x.assertion.Swap(a); old != nil {
+		grown -= int64(len(old.text)) + perAssertion
+	}
+	head.size += grown
+	s.bytes += grown
+	g.cache.evict(s, head)
+}
+
+// perAssertion is the memory of an assertion besides its text, about.
+const perAssertion = 160
+
+// JWKS returns the public keys that assertions are signed with, as a JWK set.
+func (g *Gate) JWKS() []byte { return g.jwks }

@@ -1,0 +1,161 @@
+package gate
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"cardea/internal/credential"
+	"cardea/internal/policy"
+)
+
+// againTime is how long Authorize looks for what has become of an identity.
+const againTime = 2 * time.Second
+
+// Authorize answers "may it", by the rights of the identity as of now. It does
+// not allocate. If the identity's credential was changed since it was
+// authenticated, that is looked at again, and the reason of the decision may
+// be any that Authenticate gives.
+func (g *Gate) Authorize(id *Identity, a *policy.Access) policy.Decision {
+	if id == nil {
+		return policy.Decision{Reason: credential.NoCredential}
+	}
+	if id.entry.dead.Load() || id.with != nil || g.shut.Load() != 0 {
+		return g.authorizeAgain(id, a)
+	}
+	d := id.entry.rights.cur.Load().Decide(a)
+	if d.Reason != credential.OK {
+		g.denied(id.entry, a, d.Reason)
+	}
+	return d
+}
+
+// authorizeAgain is Authorize where the identity may not hold any more.
+func (g *Gate) authorizeAgain(id *Identity, a *policy.Access) policy.Decision {
+	if g.shut.Load() != 0 {
+		g.denied(id.entry, a, credential.Unavailable)
+		return policy.Decision{Reason: credential.Unavailable}
+	}
+	e, why := g.now(id, a.Source)
+	if why != credential.OK {
+		g.denied(id.entry, a, why)
+		return policy.Decision{Reason: why}
+	}
+	d := e.rights.cur.Load().Decide(a)
+	if d.Reason != credential.OK {
+		g.denied(e, a, d.Reason)
+	}
+	return d
+}
+
+// now returns the entry that stands for an identity now, looked up in a
+// limited time if need be.
+func (g *Gate) now(id *Identity, src netip.Addr) (*entry, credential.Reason) {
+	if !id.entry.dead.Load() && (id.with == nil || !id.with.dead.Load()) {
+		return id.entry, credential.OK
+	}
+	ctx, cancel := context.WithTimeout(g.ctx, againTime)
+	defer cancel()
+	fresh, why := g.renew(ctx, id, src)
+	if why != credential.OK {
+		return nil, why
+	}
+	return fresh.entry, credential.OK
+}
+
+// renew judges an identity again, without its secret: the same version of the
+// same credential must still be accepted from src. It returns the identity as of now.
+func (g *Gate) renew(ctx context.Context, id *Identity, src netip.Addr) (*Identity, credential.Reason) {
+	e, why := g.successor(ctx, id.entry, src)
+	if why != credential.OK || id.with == nil {
+		if why != credential.OK {
+			return nil, why
+		}
+		return e.identity(), credential.OK
+	}
+	cert, why := g.successor(ctx, id.with, src)
+	if why != credential.OK {
+		return nil, why
+	}
+	if e.made.PrincipalID != cert.made.PrincipalID {
+		return nil, credential.Unbound
+	}
+	return bind(e, cert), credential.OK
+}
+
+// successor returns what is in the table for an entry: itself, or the entry of
+// the same version that was read after. A version that is gone was ended.
+func (g *Gate) successor(ctx context.Context, old *entry, src netip.Addr) (*entry, credential.Reason) {
+	h := g.cache.hash(old.key)
+	for range maxRounds {
+		e := old
+		if old.dead.Load() {
+			if e = g.cache.find(old.key, h); e == nil {
+				var why credential.Reason
+				if e, why = g.load(ctx, old.key, h, old.made.Credential); e == nil {
+					return nil, why
+				}
+			}
+			if e = e.version(old.made.Proof, &old.hash); e == nil {
+				return nil, credential.Revoked
+			}
+		}
+		why := e.judge(g.clock.nano(), src)
+		if e.dead.Load() {
+			continue
+		}
+		if why != credential.OK {
+			return nil, why
+		}
+		return e, credential.OK
+	}
+	return nil, credential.Unavailable
+}
+
+// denied notes that an access was refused.
+func (g *Gate) denied(e *entry, a *policy.Access, why credential.Reason) {
+	g.refusals.add(e.key, why, doorOf(a.Proto), a.Source, g.clock.nano())
+}
+
+func doorOf(p policy.Proto) string {
+	switch p {
+	case policy.HTTP:
+		return "http"
+	case policy.MQTT:
+		return "mqtt"
+	case policy.GRPC:
+		return "grpc"
+	case policy.API:
+		return "api"
+	}
+	return ""
+}
+
+// Rights returns the compiled rights of an identity as of now, for the
+// authority. An identity that is not accepted any more has none.
+func (g *Gate) Rights(id *Identity) policy.Rights {
+	if id == nil || g.shut.Load() != 0 {
+		return policy.Rights{}
+	}
+	e := id.entry
+	if e.dead.Load() || id.with != nil {
+		e = g.lasting(id)
+	}
+	if e == nil {
+		return policy.Rights{}
+	}
+	return e.rights.cur.Load().Rights
+}
+
+// lasting is now without networks: those were judged when the identity was made.
+func (g *Gate) lasting(id *Identity) *entry {
+	ctx, cancel := context.WithTimeout(g.ctx, againTime)
+	defer cancel()
+	e, why := g.successor(ctx, id.entry, noAddr)
+	if why != credential.OK && why != credential.NetworkRefused {
+		return nil
+	}
+	return e
+}
+
+var noAddr netip.Addr

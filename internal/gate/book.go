@@ -1,0 +1,246 @@
+package gate
+
+import (
+	"cmp"
+	"log/slog"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"weak"
+
+	"cardea/internal/credential"
+	"cardea/internal/policy"
+)
+
+// rights are what a set of roles and a set of scopes allow. Credentials of the
+// same roles and scopes share one, so a change of the policy compiles a few of
+// these anew and touches no entry.
+type rights struct {
+	org           string
+	roles, scopes []string
+	cur           atomic.Pointer[compiled]
+}
+
+// compiled is what rights are at the moment. It is replaced only when it changes.
+type compiled struct {
+	policy.Rights
+	names []string // the effective scopes
+}
+
+// book is the policy as of now and the rights made from it.
+type book struct {
+	static []credential.Route
+	log    *slog.Logger
+	routes atomic.Pointer[[]credential.Route]
+	rev    atomic.Int64 // revision of the policy; -1 before the first
+
+	mu    sync.Mutex
+	now   *edition
+	known map[string]weak.Pointer[rights] // by rightsKey; who holds one keeps it here
+	sweep int                             // size of known at which what nobody holds is taken out
+}
+
+// edition is one state of the policy.
+type edition struct {
+	scopes map[name]*credential.Scope
+	roles  map[name]*credential.Role
+	sets   map[string]set // by setKey
+}
+
+type name struct{ org, name string }
+
+// set is compiled scopes with what they were made of.
+type set struct {
+	*policy.Set
+	from []*credential.Scope // nil for a name that there is not
+	bad  bool                // could not be compiled: whoever has it may nothing
+}
+
+func (b *book) init(static []credential.Route, log *slog.Logger) {
+	b.static, b.log = static, log
+	b.known, b.sweep = map[string]weak.Pointer[rights]{}, 1024
+	b.rev.Store(-1)
+	b.now = &edition{sets: map[string]set{}}
+	b.turn(credential.Policy{Revision: -1})
+}
+
+// rights returns the shared rights of roles and scopes.
+func (b *book) rights(org string, roles, scopes []string) *rights {
+	k := rightsKey(org, roles, scopes)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r := b.known[k].Value(); r != nil {
+		return r
+	}
+	r := &rights{org: strings.Clone(org), roles: slices.Clone(roles), scopes: slices.Clone(scopes)}
+	r.cur.Store(b.compile(r))
+	if len(b.known) >= b.sweep {
+		b.forget()
+		b.sweep = 2*len(b.known) + 1024
+	}
+	b.known[k] = weak.Make(r)
+	return r
+}
+
+// lacks reports whether a record is newer than the policy and names a role or
+// scope that the policy does not know.
+func (b *book) lacks(rec *credential.Record) bool {
+	if rec.Revision <= b.rev.Load() {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	org := rec.Credential.Org
+	return slices.ContainsFunc(rec.Principal.Roles, func(n string) bool { return b.now.roles[name{org, n}] == nil }) ||
+		slices.ContainsFunc(rec.Credential.Scopes, func(n string) bool { return b.now.scopes[name{org, n}] == nil })
+}
+
+// turn makes p the policy and compiles what it changes.
+func (b *book) turn(p credential.Policy) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	old := b.now
+	b.now = b.edit(old, p)
+	for k, w := range b.known {
+		r := w.Value()
+		if r == nil {
+			delete(b.known, k)
+			continue
+		}
+		if was, now := r.cur.Load(), b.compile(r); was.Rights != now.Rights || !slices.Equal(was.names, now.names) {
+			r.cur.Store(now)
+		}
+	}
+	routes := order(append(slices.Clone(b.static), p.Routes...))
+	b.routes.Store(&routes)
+	b.rev.Store(p.Revision)
+}
+
+// edit makes the edition of p. What is as it was in the old one stays the same
+// pointer, so that what did not change is seen by comparing pointers.
+func (b *book) edit(old *edition, p credential.Policy) *edition {
+	e := &edition{
+		scopes: make(map[name]*credential.Scope, len(p.Scopes)),
+		roles:  make(map[name]*credential.Role, len(p.Roles)),
+		sets:   map[string]set{},
+	}
+	for _, s := range p.Scopes {
+		n := name{s.Org, s.Name}
+		if was := old.scopes[n]; was != nil && reflect.DeepEqual(was.Rules, s.Rules) {
+			e.scopes[n] = was
+			continue
+		}
+		e.scopes[n] = &s
+	}
+	for _, r := range p.Roles {
+		e.roles[name{r.Org, r.Name}] = &r
+	}
+	for k, s := range old.sets {
+		org, names := splitSetKey(k)
+		if slices.Equal(s.from, e.find(org, names)) {
+			e.sets[k] = s
+		}
+	}
+	return e
+}
+
+func (e *edition) find(org string, names []string) []*credential.Scope {
+	from := make([]*credential.Scope, len(names))
+	for i, n := range names {
+		from[i] = e.scopes[name{org, n}]
+	}
+	return from
+}
+
+// compile makes what r is at the moment. The book must be locked.
+func (b *book) compile(r *rights) *compiled {
+	var all []string
+	for _, n := range r.roles {
+		if role := b.now.roles[name{r.org, n}]; role != nil {
+			all = append(all, role.Scopes...)
+		}
+	}
+	own := b.set(r.org, all)
+	c := &compiled{Rights: policy.Rights{Principal: own.Set}, names: all}
+	if len(r.scopes) > 0 {
+		narrow := b.set(r.org, r.scopes)
+		c.Credential, c.names = narrow.Set, slices.Clone(r.scopes)
+		if narrow.bad {
+			c.Rights = policy.Rights{}
+		}
+	}
+	slices.Sort(c.names)
+	c.names = slices.Clip(slices.Compact(c.names))
+	return c
+}
+
+// set returns the compiled scopes of these names. A name that there is not allows nothing.
+func (b *book) set(org string, names []string) set {
+	names = slices.Clone(names)
+	slices.Sort(names)
+	names = slices.Compact(names)
+	k := setKey(org, names)
+	if s, ok := b.now.sets[k]; ok {
+		return s
+	}
+	s := set{from: b.now.find(org, names)}
+	var scopes []credential.Scope
+	for _, f := range s.from {
+		if f != nil {
+			scopes = append(scopes, *f)
+		}
+	}
+	var err error
+	if s.Set, err = policy.Compile(scopes); err != nil {
+		b.log.Error("scopes could not be compiled: who has them may nothing", "org", org, "scopes", names, "error", err)
+		s.Set, s.bad = nil, true
+	}
+	b.now.sets[k] = s
+	return s
+}
+
+// forget takes out what nobody holds any more, and the sets of nobody's rights.
+func (b *book) forget() {
+	used := map[*policy.Set]bool{}
+	for k, w := range b.known {
+		r := w.Value()
+		if r == nil {
+			delete(b.known, k)
+			continue
+		}
+		c := r.cur.Load()
+		used[c.Principal], used[c.Credential] = true, true
+	}
+	for k, s := range b.now.sets {
+		if !used[s.Set] {
+			delete(b.now.sets, k)
+		}
+	}
+}
+
+// order sorts routes, the longest prefix first.
+func order(routes []credential.Route) []credential.Route {
+	slices.SortStableFunc(routes, func(a, b credential.Route) int {
+		return cmp.Or(cmp.Compare(len(b.Prefix), len(a.Prefix)), cmp.Compare(a.Prefix, b.Prefix))
+	})
+	return routes
+}
+
+// Names have no control characters, so these separate them.
+func rightsKey(org string, roles, scopes []string) string {
+	return org + "\x00" + strings.Join(roles, "\x01") + "\x00" + strings.Join(scopes, "\x01")
+}
+
+func setKey(org string, names []string) string {
+	return org + "\x00" + strings.Join(names, "\x01")
+}
+
+func splitSetKey(k string) (org string, names []string) {
+	org, rest, _ := strings.Cut(k, "\x00")
+	if rest == "" {
+		return org, nil
+	}
+	return org, strings.Split(rest, "\x01")
+}

@@ -1,0 +1,309 @@
+package gate
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math"
+	"math/big"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"cardea/internal/credential"
+)
+
+// key is a credential's id, 12 bytes, in a form that compares fast.
+type key struct {
+	hi uint64
+	lo uint32
+}
+
+// keyOf reads an id; the zero key stands for what is not 12 bytes long.
+func keyOf(id string) key {
+	if len(id) != idLen {
+		return key{}
+	}
+	b := unsafe.Slice(unsafe.StringData(id), idLen) // read only, and not kept
+	return key{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint32(b[8:])}
+}
+
+// String returns the id.
+func (k key) String() string {
+	if k == (key{}) {
+		return ""
+	}
+	b := binary.LittleEndian.AppendUint64(make([]byte, 0, idLen), k.hi)
+	return string(binary.LittleEndian.AppendUint32(b, k.lo))
+}
+
+const idLen = 12
+
+// What keeps an entry from being accepted without a closer look.
+const (
+	isEnded    = 1 << iota // revoked or deleted, or its principal is
+	isDisabled             // its principal is
+	isBound                // to networks
+)
+
+// entry is one version of a credential, with all that is needed to judge it.
+// What a hit reads is in the first two cache lines; everything but the atomics
+// is written before the entry is in the table and never after, save the links,
+// which belong to the lock that they name.
+type entry struct {
+	key       key    // of the credential
+	form      uint32 // what sort of token it is a hash of; see formOf
+	flags     uint32
+	notBefore int64 // ns since 1970
+	deadline  int64 // ns since 1970
+	hash      [32]byte
+
+	dead   atomic.Bool // it is no longer in the table
+	used   atomic.Bool // since the hand of the clock came by
+	locked atomic.Bool // last and source are being written or read together
+	rights *rights
+	ident  atomic.Pointer[Identity]
+	count  atomic.Int64  // uses since the last flush
+	last   atomic.Int64  // when, ns since 1970
+	srcHi  atomic.Uint64 // from where
+	srcLo  atomic.Uint64
+	dirty  *entry // next in the list of those with uses; see ledger.go
+
+	first    atomic.Int64 // first of the uses since the last flush
+	revision int64
+	older    *entry // the version before; nil for none
+	next     *entry // of the same principal; under the lock of owners
+	prev     *entry
+	cold     atomic.Pointer[cold]
+	size     int64 // bytes that it and its older versions count for; under the shard's lock
+
+	made Identity // the first one; ident points to it until rights change
+}
+
+// cold is what few entries have.
+type cold struct {
+	networks  []netip.Prefix
+	serial    *big.Int // certificates
+	signing   atomic.Bool
+	assertion atomic.Pointer[assertion]
+	bound     atomic.Pointer[Identity] // the last one that was made with a certificate beside the token
+}
+
+// formOf returns a token's kind as a number; 0 is no token.
+func formOf(kind string) uint32 {
+	if len(kind) != 3 {
+		return 0
+	}
+	return uint32(kind[0]) | uint32(kind[1])<<8 | uint32(kind[2])<<16
+}
+
+// formFor returns the form of the tokens of a kind of credential, and the kind
+// itself as the constant, so that no copy of it is kept.
+func formFor(k credential.Kind) (uint32, credential.Kind) {
+	switch k {
+	case credential.DeviceToken:
+		return formOf("dev"), credential.DeviceToken
+	case credential.APIKey:
+		return formOf("api"), credential.APIKey
+	case credential.PAT:
+		return formOf("pat"), credential.PAT
+	case credential.Certificate:
+		return 0, credential.Certificate
+	}
+	return math.MaxUint32, k // never accepted
+}
+
+// newEntry compiles a record: the newest version, with the older ones behind it.
+func newEntry(rec *credential.Record, r *rights, org string) *entry {
+	c, p := &rec.Credential, &rec.Principal
+	text := c.ID + p.ID + p.Name // one allocation for the three
+	proto := entry{key: keyOf(c.ID), rights: r, revision: rec.Revision, notBefore: math.MinInt64}
+	proto.form, c.Kind = formFor(c.Kind)
+	if !c.NotBefore.IsZero() {
+		proto.notBefore = nanos(c.NotBefore)
+	}
+	proto.flags = flagsOf(c, p)
+	now := r.cur.Load()
+	made := Identity{
+		Org: org, Principal: text[len(c.ID)+len(p.ID):], PrincipalID: text[len(c.ID) : len(c.ID)+len(p.ID)],
+		PrincipalKind: constantKind(p.Kind), Attrs: p.Attrs, Credential: text[:len(c.ID)], Kind: c.Kind,
+		Scopes: now.names, compiled: now,
+	}
+	var newest, last *entry
+	size := int64(len(text)+15) &^ 15
+	for i := range c.Proofs {
+		e := newVersion(&proto, &made, c, &c.Proofs[i])
+		size += e.ownSize()
+		if newest == nil {
+			newest = e
+		} else {
+			last.older = e
+		}
+		last = e
+	}
+	if newest != nil {
+		newest.size = size
+	}
+	return newest
+}
+
+func newVersion(proto *entry, made *Identity, c *credential.Credential, p *credential.Proof) *entry {
+	e := &entry{
+		key: proto.key, form: proto.form, flags: proto.flags, rights: proto.rights,
+		revision: proto.revision, notBefore: proto.notBefore, made: *made,
+	}
+	ends := c.Ends(p)
+	e.deadline = nanos(ends)
+	e.made.Proof, e.made.entry = p.N, e
+	if e.deadline != never {
+		e.made.Deadline = ends.UTC()
+	}
+	if len(p.Hash) != len(e.hash) {
+		e.form = math.MaxUint32 // nothing can be equal to it
+	}
+	copy(e.hash[:], p.Hash)
+	e.ident.Store(&e.made)
+	if len(c.Networks) > 0 || e.made.Kind == credential.Certificate {
+		x := &cold{networks: c.Networks}
+		x.serial, _ = new(big.Int).SetString(p.Serial, 16)
+		e.cold.Store(x)
+	}
+	return e
+}
+
+func flagsOf(c *credential.Credential, p *credential.Principal) uint32 {
+	var f uint32
+	if c.State != credential.StateActive || !p.DeletedAt.IsZero() {
+		f |= isEnded
+	}
+	if p.Disabled {
+		f |= isDisabled
+	}
+	if len(c.Networks) > 0 {
+		f |= isBound
+	}
+	return f
+}
+
+func constantKind(k credential.PrincipalKind) credential.PrincipalKind {
+	for _, c := range []credential.PrincipalKind{credential.User, credential.Service, credential.Device} {
+		if k == c {
+			return c
+		}
+	}
+	return credential.PrincipalKind(strings.Clone(string(k)))
+}
+
+// perIndex is what the index of principals takes for an entry, about.
+const perIndex = 40
+
+// ownSize is the memory of one version without the text that versions share.
+func (e *entry) ownSize() int64 {
+	n := int64(unsafe.Sizeof(*e)) + perIndex
+	if c := e.cold.Load(); c != nil {
+		n += int64(unsafe.Sizeof(*c)) + int64(cap(c.networks))*int64(unsafe.Sizeof(netip.Prefix{})) + 64
+	}
+	for k, v := range e.made.Attrs {
+		n += int64(len(k)+len(v)) + 64
+	}
+	return n
+}
+
+// judge says whether e is accepted now from src, in the order of [credential.Reason].
+func (e *entry) judge(now int64, src netip.Addr) credential.Reason {
+	why := e.standing(now)
+	if why == credential.OK && e.flags&isBound != 0 && !e.cold.Load().allows(src) {
+		return credential.NetworkRefused
+	}
+	return why
+}
+
+// standing is judge without networks.
+func (e *entry) standing(now int64) credential.Reason {
+	switch {
+	case now < e.notBefore:
+		return credential.NotYetValid
+	case now >= e.deadline:
+		return credential.Expired
+	case e.flags&isEnded != 0:
+		return credential.Revoked
+	case e.flags&isDisabled != 0:
+		return credential.PrincipalDisabled
+	}
+	return credential.OK
+}
+
+// allows reports whether src is in the networks. An address that is not known is in none.
+func (c *cold) allows(src netip.Addr) bool {
+	src = src.Unmap().WithZone("")
+	for _, n := range c.networks {
+		if n.Contains(src) {
+			return true
+		}
+	}
+	return false
+}
+
+// identity returns who e is, with the scopes as of now. It allocates only
+// after rights have changed.
+func (e *entry) identity() *Identity {
+	id, now := e.ident.Load(), e.rights.cur.Load()
+	if id.compiled == now {
+		return id
+	}
+	fresh := *id
+	fresh.compiled, fresh.Scopes = now, now.names
+	e.ident.Store(&fresh)
+	return &fresh
+}
+
+// version returns the version n of e's credential, or nil.
+func (e *entry) version(n int, hash *[32]byte) *entry {
+	for ; e != nil; e = e.older {
+		if e.made.Proof == n && bytes.Equal(e.hash[:], hash[:]) { // both are stored hashes: nothing to learn from the time
+			return e
+		}
+	}
+	return nil
+}
+
+// lukewarm returns e's cold part, made if need be.
+func (e *entry) lukewarm() *cold {
+	if c := e.cold.Load(); c != nil {
+		return c
+	}
+	e.cold.CompareAndSwap(nil, &cold{})
+	return e.cold.Load()
+}
+
+// use counts one use. It reports whether it is the first since the last flush.
+func (e *entry) use(now int64, src netip.Addr) bool {
+	a := src.As16()
+	hi, lo := binary.BigEndian.Uint64(a[:8]), binary.BigEndian.Uint64(a[8:])
+	if now-e.last.Load() >= int64(time.Second) || e.srcLo.Load() != lo || e.srcHi.Load() != hi {
+		e.note(now, hi, lo)
+	}
+	if !e.used.Load() {
+		e.used.Store(true)
+	}
+	if e.count.Add(1) != 1 {
+		return false
+	}
+	e.first.Store(now)
+	return true
+}
+
+// note writes when and from where e was last used. If somebody else is at it,
+// theirs is as good as ours.
+func (e *entry) note(now int64, hi, lo uint64) {
+	if !e.locked.CompareAndSwap(false, true) {
+		return
+	}
+	if now > e.last.Load() {
+		e.last.Store(now)
+	}
+	e.srcHi.Store(hi)
+	e.srcLo.Store(lo)
+	e.locked.Store(false)
+}

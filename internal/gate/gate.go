@@ -1,0 +1,206 @@
+package gate
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"cardea/internal/credential"
+	"cardea/internal/jwt"
+)
+
+// Store is what the gate needs of the database.
+type Store interface {
+	credential.Lookup
+	credential.Feed
+	// Record is that of [credential.Writer].
+	Record(ctx context.Context, used []credential.Usage, refused []credential.Refusals) error
+}
+
+// Config is what a Gate is made of.
+type Config struct {
+	Store        Store
+	Signer       *jwt.Signer        // signs assertions
+	Keys         []crypto.PublicKey // that assertions may be signed with, the signer's included
+	Issuer       string             // iss of assertions
+	CacheBytes   int64              // budget of the cache; 0: 256 MiB
+	Staleness    time.Duration      // after which a node that does not see the feed refuses; 0: 30 s
+	FlushEvery   time.Duration      // how often uses are recorded; 0: 2 s
+	StaticRoutes []credential.Route // from flags and file
+	Log          *slog.Logger       // nil: none
+	Clock        *Clock             // nil: the system's
+}
+
+// Gate decides. See the package comment. Its methods may be called from any goroutine.
+type Gate struct {
+	// What a hit reads, and nobody writes but in passing.
+	cache     cache
+	clock     *Clock
+	shut      atomic.Uint32 // bits; see follower.go
+	seenUntil atomic.Int64  // monotonic, in ns: until when the feed counts as seen
+	staleness time.Duration
+	_         [64]byte
+
+	limits   limiter
+	refusals refusals
+	book     book
+	sessions sessions
+
+	store      Store
+	signer     *jwt.Signer
+	issuer     string
+	jwks       []byte
+	flushEvery time.Duration
+	log        *slog.Logger
+
+	floor     atomic.Int64 // a look-up that begins now must be of this revision
+	applied   atomic.Int64 // the follower has come so far
+	head      atomic.Int64 // the end of the feed as it was last seen
+	lastSeen  atomic.Int64 // monotonic, in ns
+	stepsSeen atomic.Int64 // the clock's steps by then
+	feedDown  atomic.Bool
+	failing   atomic.Bool // look-ups are
+	draining  atomic.Bool
+
+	lookups     chan struct{}
+	reloading   sync.Mutex // of the policy
+	reassessing [shardCount]sync.Mutex
+	deadlines   deadlines
+	ledger      ledger
+	stats       counters
+
+	ctx     context.Context //nolint:containedctx // the gate's own life, not a caller's
+	cancel  context.CancelFunc
+	flying  sync.WaitGroup
+	running sync.WaitGroup
+	closing sync.Mutex
+}
+
+var _ credential.Gate = (*Gate)(nil)
+
+// New returns a Gate. It decides nothing until [Gate.Run] has seen the store.
+func New(c Config) (*Gate, error) {
+	if c.Store == nil || c.Signer == nil {
+		return nil, errors.New("gate: a store and a signer are needed")
+	}
+	jwks, err := jwt.Set(c.Keys...)
+	if err != nil {
+		return nil, err
+	}
+	g := &Gate{
+		store: c.Store, signer: c.Signer, issuer: c.Issuer, jwks: jwks, clock: c.Clock, log: c.Log,
+		staleness: orElse(c.Staleness, 30*time.Second), flushEvery: orElse(c.FlushEvery, 2*time.Second),
+		lookups: make(chan struct{}, maxLookups),
+	}
+	if g.log == nil {
+		g.log = slog.New(slog.DiscardHandler)
+	}
+	if g.clock == nil {
+		g.clock = NewClock(time.Time{}, nil, nil)
+	}
+	g.cache.init(orElse(c.CacheBytes, 256<<20))
+	g.limits.init(g.cache.hash)
+	g.refusals.init(g.cache.hash)
+	g.sessions.init(g.cache.hash, rand.Text()[:10])
+	g.book.init(c.StaticRoutes, g.log)
+	g.deadlines.init()
+	g.ledger.init()
+	g.shut.Store(unstarted)
+	g.ctx, g.cancel = context.WithCancel(context.Background())
+	return g, nil
+}
+
+func orElse[T int64 | time.Duration](v, d T) T {
+	if v > 0 {
+		return v
+	}
+	return d
+}
+
+// Run follows the change feed, cuts sessions at their deadlines and records
+// usage, until ctx ends or the gate is closed. It returns nil then. Call it once.
+func (g *Gate) Run(ctx context.Context) error {
+	g.closing.Lock()
+	if g.shut.Load()&closed != 0 {
+		g.closing.Unlock()
+		return errors.New("gate: it was closed")
+	}
+	g.running.Add(1)
+	g.closing.Unlock()
+	defer g.running.Done()
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(g.ctx, cancel)()
+	var parts sync.WaitGroup
+	parts.Go(func() { g.follow(ctx) })
+	parts.Go(func() { g.keepTime(ctx) })
+	parts.Go(func() { g.keepRecord(ctx) })
+	parts.Wait()
+	g.close(unstarted) // nobody follows the feed any more
+	return nil
+}
+
+// keepRecord records usage until ctx ends.
+func (g *Gate) keepRecord(ctx context.Context) {
+	tick := time.NewTicker(g.flushEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			_ = g.flush(ctx) // it logs, and keeps what it could not record
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Close ends Run, refuses everything from then on and records the last uses;
+// its error is that of the store. It cuts no session: see [Gate.CutAll].
+func (g *Gate) Close() error {
+	g.closing.Lock()
+	again := g.shut.Or(closed)&closed != 0
+	g.closing.Unlock()
+	if again {
+		return nil
+	}
+	g.cancel()
+	g.running.Wait()
+	g.waitFlights()
+	return g.flush(context.Background())
+}
+
+// waitFlights waits for look-ups that are under way. None begins any more:
+// those that have seen the gate open hold their shard's lock.
+func (g *Gate) waitFlights() {
+	for i := range g.cache.shards {
+		g.cache.shards[i].mu.Lock()
+		g.cache.shards[i].mu.Unlock() //nolint:staticcheck // to see what was begun under it
+	}
+	g.flying.Wait()
+}
+
+// Ready reports whether the gate may decide: the store was seen within the staleness bound.
+func (g *Gate) Ready() bool { return !g.blind(g.clock.Mono()) }
+
+// Await returns nil when the gate is ready, or the error of ctx.
+func (g *Gate) Await(ctx context.Context) error {
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !g.Ready() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Routes returns the gateway's routes as of now, static and stored, the longest prefix first. Do not write to it.
+func (g *Gate) Routes() []credential.Route { return *g.book.routes.Load() }

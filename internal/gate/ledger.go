@@ -1,0 +1,172 @@
+package gate
+
+import (
+	"context"
+	"encoding/binary"
+	"net/netip"
+	"runtime"
+	"sync"
+	"time"
+
+	"cardea/internal/credential"
+)
+
+const (
+	maxUses    = 1 << 18 // versions with uses that wait for the store; those of more stay in their entries
+	recordRows = 5000    // of one Record
+	recordTime = 10 * time.Second
+)
+
+// ledger takes the counts of uses and refusals to the store. What could not be
+// recorded stays for the next time.
+type ledger struct {
+	mu      sync.Mutex // one flush at a time
+	used    map[useKey]*credential.Usage
+	refused map[refusalKey]*credential.Refusals
+	failed  bool
+}
+
+type useKey struct {
+	key   key
+	proof int
+}
+
+func (l *ledger) init() {
+	l.used = map[useKey]*credential.Usage{}
+	l.refused = map[refusalKey]*credential.Refusals{}
+}
+
+// count notes one use of e.
+func (g *Gate) count(e *entry, now int64, ev *Evidence) {
+	g.countAt(e, g.cache.hash(e.key), now, ev)
+}
+
+// countAt is count for who knows the hash of the key.
+func (g *Gate) countAt(e *entry, h uint64, now int64, ev *Evidence) {
+	if !e.use(now, ev.Source) {
+		return
+	}
+	// The first use since the last flush puts it into the list of what is to
+	// be flushed. It is not in there: it was taken out before its count became 0.
+	s := g.cache.shard(h)
+	for {
+		e.dirty = s.dirty.Load()
+		if s.dirty.CompareAndSwap(e.dirty, e) {
+			return
+		}
+	}
+}
+
+// flush records what was counted. Its error is that of the store; nothing is lost then.
+func (g *Gate) flush(ctx context.Context) error {
+	l := &g.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	g.collect()
+	g.refusals.collect(l.refused)
+	ctx, cancel := context.WithTimeout(ctx, recordTime)
+	defer cancel()
+	for len(l.used)+len(l.refused) > 0 {
+		used, refused := l.batch()
+		if err := g.store.Record(ctx, values(used), values(refused)); err != nil {
+			if !l.failed {
+				g.log.Error("uses and refusals could not be recorded; they are kept for later", "error", err)
+			}
+			l.failed = true
+			return err
+		}
+		for k := range used {
+			delete(l.used, k)
+		}
+		for k := range refused {
+			delete(l.refused, k)
+		}
+	}
+	l.failed = false
+	return nil
+}
+
+// batch returns some of what is to be recorded.
+func (l *ledger) batch() (map[useKey]*credential.Usage, map[refusalKey]*credential.Refusals) {
+	used := map[useKey]*credential.Usage{}
+	for k, u := range l.used {
+		if len(used) == recordRows {
+			break
+		}
+		used[k] = u
+	}
+	refused := map[refusalKey]*credential.Refusals{}
+	for k, r := range l.refused {
+		if len(used)+len(refused) >= recordRows {
+			break
+		}
+		refused[k] = r
+	}
+	return used, refused
+}
+
+func values[K comparable, V any](m map[K]*V) []V {
+	vs := make([]V, 0, len(m))
+	for _, v := range m {
+		vs = append(vs, *v)
+	}
+	return vs
+}
+
+// collect empties the entries' counts into the ledger.
+func (g *Gate) collect() {
+	for i := range g.cache.shards {
+		s := &g.cache.shards[i]
+		e := s.dirty.Swap(nil)
+		for e != nil && len(g.ledger.used) < maxUses {
+			next := e.dirty
+			e.dirty = nil
+			g.collectOne(e)
+			e = next
+		}
+		for e != nil { // no room: back into the list
+			next := e.dirty
+			for {
+				e.dirty = s.dirty.Load()
+				if s.dirty.CompareAndSwap(e.dirty, e) {
+					break
+				}
+			}
+			e = next
+		}
+	}
+}
+
+// collectOne takes the count of an entry that is out of the list. From the
+// moment that the count is 0 the next use puts it there again, so all else is read before.
+func (g *Gate) collectOne(e *entry) {
+	for !e.locked.CompareAndSwap(false, true) {
+		runtime.Gosched()
+	}
+	u := credential.Usage{Credential: e.made.Credential, Proof: e.made.Proof, FirstAt: at(e.first.Load()), LastAt: at(e.last.Load())}
+	hi, lo := e.srcHi.Load(), e.srcLo.Load()
+	e.locked.Store(false)
+	if hi|lo != 0 {
+		var a [16]byte
+		binary.BigEndian.PutUint64(a[:8], hi)
+		binary.BigEndian.PutUint64(a[8:], lo)
+		u.LastSource = netip.AddrFrom16(a).Unmap()
+	}
+	u.Count = e.count.Swap(0)
+	g.stats.hits.Add(u.Count)
+	k := useKey{e.key, u.Proof}
+	was := g.ledger.used[k]
+	if was == nil {
+		g.ledger.used[k] = &u
+		return
+	}
+	was.Count += u.Count
+	if u.FirstAt.Before(was.FirstAt) {
+		was.FirstAt = u.FirstAt
+	}
+	if u.LastAt.After(was.LastAt) {
+		was.LastAt, was.LastSource = u.LastAt, u.LastSource
+	}
+}
+
+func at(ns int64) time.Time { return time.Unix(0, ns).UTC() }

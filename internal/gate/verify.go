@@ -1,0 +1,99 @@
+package gate
+
+import (
+	"context"
+
+	"cardea/internal/credential"
+	"cardea/internal/policy"
+	"cardea/internal/secret"
+)
+
+// Verify answers for a token, or a certificate, that somebody else was shown.
+// It counts as no use and as no wrong attempt, and it is not limited by those.
+// The access may be nil: then only "who" is answered. With explain every rule
+// is listed, also for a credential that is not accepted.
+func (g *Gate) Verify(ctx context.Context, ev *Evidence, a *policy.Access, explain bool) Verdict {
+	e, why := g.examine(ctx, ev)
+	v := Verdict{Reason: why}
+	if e == nil {
+		return v
+	}
+	v.Identity = e.identity()
+	v.Expires = v.Identity.Deadline
+	rights := e.rights.cur.Load().Rights
+	if a != nil && v.Reason == credential.OK {
+		v.Reason = rights.Decide(a).Reason
+	}
+	if a != nil && explain {
+		v.Looks = rights.Explain(a)
+	}
+	v.Allowed = v.Reason == credential.OK
+	return v
+}
+
+// examine finds whose evidence it is, even if it is not accepted.
+func (g *Gate) examine(ctx context.Context, ev *Evidence) (*entry, credential.Reason) {
+	switch {
+	case ev.Token != "" && ev.Certificate != nil:
+		cert, why := g.examine(ctx, &Evidence{Certificate: ev.Certificate, Source: ev.Source})
+		if cert == nil || why != credential.OK {
+			return nil, why
+		}
+		e, why := g.examine(ctx, &Evidence{Token: ev.Token, Source: ev.Source})
+		if e != nil && why == credential.OK && e.made.PrincipalID != cert.made.PrincipalID {
+			why = credential.Unbound
+		}
+		return e, why
+	case ev.Token != "":
+		return g.examineToken(ctx, ev)
+	case ev.Certificate != nil:
+		return g.examineLeaf(ctx, ev)
+	}
+	return nil, credential.NoCredential
+}
+
+func (g *Gate) examineToken(ctx context.Context, ev *Evidence) (*entry, credential.Reason) {
+	t, ok := secret.Parse(ev.Token)
+	if !ok {
+		return nil, credential.MalformedToken
+	}
+	if g.blind(g.clock.Mono()) {
+		return nil, credential.Unavailable
+	}
+	k, sum := keyOf(t.ID()), t.Hash()
+	h := g.cache.hash(k)
+	for range maxRounds {
+		e := g.cache.find(k, h)
+		if e == nil {
+			var why credential.Reason
+			if e, why = g.load(ctx, k, h, t.ID()); e == nil {
+				return nil, why
+			}
+		}
+		v := e.proven(formOf(t.Kind), &sum)
+		if v == nil {
+			return nil, credential.WrongSecret
+		}
+		why := v.judge(g.clock.nano(), ev.Source)
+		if !v.dead.Load() {
+			return v, why
+		}
+	}
+	return nil, credential.Unavailable
+}
+
+func (g *Gate) examineLeaf(ctx context.Context, ev *Evidence) (*entry, credential.Reason) {
+	id, ok := credentialID(ev.Certificate)
+	if !ok {
+		return nil, credential.UnknownCredential
+	}
+	if g.blind(g.clock.Mono()) {
+		return nil, credential.Unavailable
+	}
+	k := keyOf(id)
+	e, now, why := g.leaf(ctx, k, g.cache.hash(k), ev.Certificate)
+	if e != nil && why == credential.OK {
+		why = e.judge(now, ev.Source)
+	}
+	return e, why
+}
