@@ -54,14 +54,14 @@ func TestCovers(t *testing.T) { // J26
 // Whatever covered rules allow, the rights allow: tried on every sort of access.
 func TestCoversIsSound(t *testing.T) { // J26
 	d, covered := newDice(5), 0
-	for _, make := range []func(n, denies int) []modelRule{d.topicRules(topicWorld()), d.pathRules(pathWorld())} {
+	for _, roll := range []func(n, denies int) []modelRule{d.topicRules(topicWorld()), d.pathRules(pathWorld())} {
 		for range 40_000 {
-			rights := Rights{Principal: compileModel(t, make(4, 15))}
+			rights := Rights{Principal: compileModel(t, roll(4, 15))}
 			if d.IntN(3) == 0 {
-				rights.Credential = compileModel(t, make(3, 15))
+				rights.Credential = compileModel(t, roll(3, 15))
 			}
 			var give []credential.Rule
-			for _, r := range make(6, 25) {
+			for _, r := range roll(6, 25) {
 				give = append(give, r.Rule)
 			}
 			beyond := rights.Covers(give)

@@ -206,7 +206,8 @@ var (
 		{netip.MustParsePrefix("0.0.0.0/0")},
 	}
 	someSources = []netip.Addr{
-		{}, netip.MustParseAddr("10.1.2.3"), netip.MustParseAddr("10.2.2.3"),
+		{},
+		netip.MustParseAddr("10.1.2.3"), netip.MustParseAddr("10.2.2.3"),
 		netip.MustParseAddr("::ffff:10.1.2.3"), netip.MustParseAddr("fd00::1%eth0"), netip.MustParseAddr("192.0.2.1"),
 	}
 	someQoS    = [][]int{nil, nil, {0}, {1}, {0, 1}, {2}, {1, 2}}
