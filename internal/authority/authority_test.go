@@ -11,6 +11,7 @@ import (
 
 	"cardea/internal/ca"
 	"cardea/internal/credential"
+	"cardea/internal/gate"
 	"cardea/internal/keyring"
 	"cardea/internal/policy"
 	"cardea/internal/store"
@@ -69,7 +70,7 @@ func (h *house) open() {
 	var err error
 	h.ring, h.ca, err = Bootstrap(h.t.Context(), h.fault, h.ks, h.clock.now, nil)
 	h.must(err)
-	h.gate = &recorder{}
+	h.gate = h.startGate()
 	h.Authority, err = New(Config{Store: h.fault, Gate: h.gate, Ring: h.ring, CA: h.ca, Now: h.clock.now})
 	h.must(err)
 	h.local = Caller{
@@ -223,33 +224,115 @@ func (f *faulty) set(refuse, after func(credential.Change) error) {
 // down is what a database says that has gone.
 func down() error { return credential.Errorf(credential.Down, "the database does not answer") }
 
-// recorder notes what a gate is told.
+// recorder is the real gate, and notes what it is told.
 type recorder struct {
+	*gate.Gate
 	mu      sync.Mutex
 	touched []credential.Touch
-	live    []credential.Session
-	kicked  []string
-	err     error
+	fault   error // returned after the gate has done its work
 }
 
-func (r *recorder) Apply(_ context.Context, t []credential.Touch) error {
+func (r *recorder) Apply(ctx context.Context, t []credential.Touch) error {
+	err := r.Gate.Apply(ctx, t)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.touched = append(r.touched, t...)
-	return r.err
+	return errors.Join(err, r.fault)
 }
 
-func (r *recorder) Sessions(f credential.SessionFilter) []credential.Session {
-	var out []credential.Session
-	for _, s := range r.live {
-		if s.Org == f.Org && (f.Principal == "" || f.Principal == s.Principal) {
-			out = append(out, s)
-		}
+// startGate runs a gate on the store until the test ends.
+func (h *house) startGate() *recorder {
+	h.t.Helper()
+	keys, err := h.store.Keys(h.t.Context())
+	h.must(err)
+	signer, err := IdentitySigner(h.ring, keys)
+	h.must(err)
+	publics, err := IdentityPublics(keys)
+	h.must(err)
+	g, err := gate.New(gate.Config{
+		Store: h.store, Signer: signer, Keys: publics, Issuer: "test", CacheBytes: 1 << 20,
+		Clock: gate.NewClock(time.Time{}, h.clock.now, nil),
+	})
+	h.must(err)
+	done := make(chan error, 1)
+	go func() { done <- g.Run(context.Background()) }()
+	h.t.Cleanup(func() {
+		g.Close()
+		<-done
+	})
+	for !g.Ready() {
+		time.Sleep(time.Millisecond)
 	}
-	return out
+	return &recorder{Gate: g}
 }
 
-func (r *recorder) Kick(_, id string) bool {
-	r.kicked = append(r.kicked, id)
-	return true
+// knock asks the gate about a token.
+func (h *house) knock(token string) credential.Reason {
+	h.t.Helper()
+	_, out := h.gate.Authenticate(h.t.Context(), &gate.Evidence{Token: token, Source: sourceOf(credential.Actor{Source: "198.51.100.4"}), Door: "http"})
+	return out.Reason
+}
+
+// connect opens a live session and returns its ID and what says why it was cut.
+func (h *house) connect(token string) (string, <-chan credential.Reason) {
+	h.t.Helper()
+	ctx := h.t.Context()
+	id, out := h.gate.Authenticate(ctx, &gate.Evidence{Token: token, Source: sourceOf(credential.Actor{Source: "198.51.100.4"}), Door: "http"})
+	if out.Reason != credential.OK {
+		h.t.Fatalf("the token is refused: %s", out.Reason)
+	}
+	cut := make(chan credential.Reason, 1)
+	w, reason := h.gate.Watch(ctx, id, gate.Live{Door: "http", Kind: "stream", About: "GET /db/events", Cut: func(r credential.Reason) { cut <- r }})
+	if reason != credential.OK {
+		h.t.Fatalf("the session is refused: %s", reason)
+	}
+	h.t.Cleanup(w.Close)
+	for _, s := range h.gate.Sessions(credential.SessionFilter{Org: credential.DefaultOrg, Credential: id.Credential}) {
+		return s.ID, cut
+	}
+	h.t.Fatal("the session is not in the list")
+	return "", nil
+}
+
+// furnished is a house with what the use cases of the tests work on.
+func furnished(t testing.TB) *house {
+	t.Helper()
+	n := newHouse(t)
+	n.principal(credential.Service, "svc")
+	n.scope("s", allow("http:GET", "/x"))
+	n.role("r")
+	_, err := n.PutRoute(t.Context(), n.local, credential.Route{Prefix: "/db/", Upstream: "http://127.0.0.1:8086"})
+	n.must(err)
+	return n
+}
+
+// key is the ID of the newest credential.
+func (h *house) key() string {
+	h.t.Helper()
+	all, _, err := h.Credentials(h.t.Context(), h.local, credential.CredentialFilter{})
+	h.must(err)
+	return all[0].ID
+}
+
+// without takes an action away from a caller by a deny.
+func (h *house) without(c Caller, action string) Caller {
+	h.t.Helper()
+	set, err := policy.Compile([]credential.Scope{{Name: "test", Rules: []credential.Rule{
+		allow("api:*:*", "*"), {Permission: credential.Deny, Action: action, Resource: "*"},
+	}}})
+	h.must(err)
+	c.Rights = policy.Rights{Principal: set}
+	return c
+}
+
+// callerOf is somebody who may what a scope allows.
+func (h *house) callerOf(scope string) Caller {
+	h.t.Helper()
+	s, err := h.Scope(h.t.Context(), h.local, scope)
+	h.must(err)
+	set, err := policy.Compile([]credential.Scope{s})
+	h.must(err)
+	c := h.caller()
+	c.Rights = policy.Rights{Principal: set}
+	return c
 }
