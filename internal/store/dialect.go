@@ -28,6 +28,8 @@ type dialect interface {
 	share() string
 	// has is a condition: the JSON list in the column holds the parameter.
 	has(column, param string) string
+	// param is the nth parameter of a statement that has each of them once and in order.
+	param(n int) string
 	// alive tells whether the database is still the one that was opened.
 	alive() error
 	// opened is called once, after the schema is there.

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"strconv"
 	"strings"
 
 	"cardea/internal/credential"
@@ -61,7 +60,7 @@ func (t *tx) living(run []credential.Credential) error {
 				err := row(&id)
 				delete(asked, id)
 				return err
-			}, "SELECT id FROM principals WHERE deleted_at = 0 AND id IN ("+params(size)+") ORDER BY id"+t.w.s.dialect.share(), ids[:size]...)
+			}, "SELECT id FROM principals WHERE deleted_at = 0 AND id IN ("+joined(size, t.w.s.dialect.param)+") ORDER BY id"+t.w.s.dialect.share(), ids[:size]...)
 			if err != nil {
 				return err
 			}
@@ -73,16 +72,13 @@ func (t *tx) living(run []credential.Credential) error {
 	return nil
 }
 
-// params returns "$1, $2, …" of n parameters.
-func params(n int) string {
-	var b strings.Builder
-	for i := range n {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString("$" + strconv.Itoa(i+1))
+// joined returns n parameters, separated by commas.
+func joined(n int, param func(int) string) string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = param(i + 1)
 	}
-	return b.String()
+	return strings.Join(list, ", ")
 }
 
 // checkProofs guards what a gate compares with: a credential without a proof, or with a hash that is none, must not be (K10).

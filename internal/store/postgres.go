@@ -109,6 +109,8 @@ func (d *postgresDB) snapshot() *sql.TxOptions {
 	return &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
 }
 
+func (d *postgresDB) param(n int) string { return "$" + strconv.Itoa(n) }
+
 func (d *postgresDB) has(column, param string) string {
 	return "jsonb_exists(" + column + "::jsonb, " + param + ")"
 }

@@ -168,6 +168,10 @@ func (d *sqliteDB) lockRevision() string                        { return "" }
 func (d *sqliteDB) notify() string                              { return "" }
 func (d *sqliteDB) share() string                               { return "" }
 
+// param gives a parameter without a name: the driver looks every parameter's name
+// up in a list, which makes statements with a thousand of them ten times slower.
+func (d *sqliteDB) param(int) string { return "?" }
+
 func (d *sqliteDB) has(column, param string) string {
 	return "EXISTS (SELECT 1 FROM json_each(" + column + ") WHERE value = " + param + ")"
 }

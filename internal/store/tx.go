@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -101,13 +100,13 @@ func (w *writer) inserting(into string, columns, rows int) string {
 	for i := range rows * columns {
 		switch {
 		case i == 0:
-			b.WriteString("($")
+			b.WriteString("(")
 		case i%columns == 0:
-			b.WriteString("), ($")
+			b.WriteString("), (")
 		default:
-			b.WriteString(", $")
+			b.WriteString(", ")
 		}
-		b.WriteString(strconv.Itoa(i + 1))
+		b.WriteString(w.s.dialect.param(i + 1))
 	}
 	b.WriteString(")")
 	w.bulk[key] = b.String()
