@@ -1,0 +1,296 @@
+package httpdoor
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"cardea/internal/authority"
+	"cardea/internal/ca"
+	"cardea/internal/credential"
+	"cardea/internal/gate"
+	"cardea/internal/keyring"
+	"cardea/internal/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// house is a real Cardea behind a door: SQLite, keystore, CA, gate and authority.
+type house struct {
+	testing.TB
+	authority *authority.Authority
+	gate      *gate.Gate
+	ca        *ca.CA
+	door      *Door
+	addr      string // of the door
+	log       *lines
+	local     authority.Caller
+}
+
+// lines is a log that can be read.
+type lines struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// newHouse opens a house whose door forwards routes, "PREFIX=URL". changes are made to the door's configuration.
+func newHouse(t testing.TB, routes []string, changes ...func(*house, *Config)) *house {
+	t.Helper()
+	h := &house{TB: t, log: &lines{}, local: authority.Caller{
+		Org: credential.DefaultOrg, Local: true, Actor: credential.Actor{Principal: "local", Source: "socket", Door: "api"},
+	}}
+	h.found(static(routes))
+	c := Config{Gate: h.gate, TokenAuth: true, Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	for _, f := range changes {
+		f(h, &c)
+	}
+	var err error
+	h.door, err = New(c)
+	h.must(err)
+	h.open()
+	return h
+}
+
+func static(routes []string) (all []credential.Route) {
+	for _, r := range routes {
+		prefix, up, _ := strings.Cut(r, "=")
+		all = append(all, credential.Route{Prefix: prefix, Upstream: up, Source: "flag"})
+	}
+	return all
+}
+
+func (h *house) must(err error) {
+	h.Helper()
+	if err != nil {
+		h.Fatal(err)
+	}
+}
+
+// found starts all that stands behind the door.
+func (h *house) found(routes []credential.Route) {
+	h.Helper()
+	ctx, dir := context.Background(), h.TempDir()
+	s, err := store.Open(ctx, store.Config{URL: "sqlite:" + filepath.Join(dir, "cardea.db"), Poll: 20 * time.Millisecond})
+	h.must(err)
+	h.Cleanup(func() { s.Close() })
+	ks, err := keyring.Open(keyring.Config{Dir: dir}, false, "")
+	h.must(err)
+	ring, issuer, err := authority.Bootstrap(ctx, s, ks, time.Now, slog.New(slog.DiscardHandler))
+	h.must(err)
+	h.ca = issuer
+	keys, err := s.Keys(ctx)
+	h.must(err)
+	signer, err := authority.IdentitySigner(ring, keys)
+	h.must(err)
+	publics, err := authority.IdentityPublics(keys)
+	h.must(err)
+	h.gate, err = gate.New(gate.Config{Store: s, Signer: signer, Keys: publics, Issuer: "https://cardea.test", StaticRoutes: routes})
+	h.must(err)
+	run, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() { defer close(done); h.gate.Run(run) }()
+	h.Cleanup(func() { cancel(); <-done; h.gate.Close() })
+	h.must(h.gate.Await(ctx))
+	h.authority, err = authority.New(authority.Config{Store: s, Gate: h.gate, Ring: ring, CA: issuer})
+	h.must(err)
+}
+
+// open lets the door serve on a free port.
+func (h *house) open() {
+	h.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	h.must(err)
+	h.addr = ln.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); h.door.Serve(ctx, ln) }()
+	h.Cleanup(func() { cancel(); <-done; h.door.transport.CloseIdleConnections() })
+}
+
+// withTLS lets the door speak HTTPS with the internal CA.
+func withTLS(h *house, c *Config) {
+	l, err := ca.NewListener(h.ca, []string{"localhost"}, []netip.Addr{netip.MustParseAddr("127.0.0.1")}, time.Now)
+	h.must(err)
+	c.TLS = &tls.Config{GetCertificate: l.GetCertificate, ClientCAs: h.ca.ClientPool()}
+}
+
+// behind makes networks trusted proxies.
+func behind(networks ...string) func(*house, *Config) {
+	return func(_ *house, c *Config) {
+		for _, n := range networks {
+			c.TrustedProxies = append(c.TrustedProxies, netip.MustParsePrefix(n))
+		}
+	}
+}
+
+// scope makes a scope from rules, "allow http:GET /db/**".
+func (h *house) scope(name string, rules ...string) string {
+	h.Helper()
+	s := credential.Scope{Org: credential.DefaultOrg, Name: name}
+	for _, r := range rules {
+		f := strings.Fields(r)
+		s.Rules = append(s.Rules, credential.Rule{Permission: credential.Permission(f[0]), Action: f[1], Resource: f[2]})
+	}
+	_, err := h.authority.PutScope(context.Background(), h.local, s)
+	h.must(err)
+	return name
+}
+
+// token makes a device that may do everything on gateway routes, and a token for it.
+func (h *house) token(name string, changes ...func(*authority.NewCredential)) authority.Issued {
+	h.Helper()
+	_, err := h.authority.CreatePrincipal(context.Background(), h.local,
+		authority.NewPrincipal{Kind: credential.Device, Name: name, Roles: []string{credential.RoleDevice}})
+	h.must(err)
+	n := authority.NewCredential{Kind: credential.DeviceToken, Principal: name, TTL: time.Hour}
+	for _, f := range changes {
+		f(&n)
+	}
+	is, err := h.authority.CreateCredential(context.Background(), h.local, n)
+	h.must(err)
+	return is
+}
+
+// certificate makes a device with a certificate.
+func (h *house) certificate(name string, ttl time.Duration) (authority.Issued, tls.Certificate) {
+	h.Helper()
+	is := h.token(name, func(n *authority.NewCredential) { n.Kind, n.TTL = credential.Certificate, ttl })
+	pair, err := tls.X509KeyPair(is.Certificate, []byte(is.PrivateKey.Reveal()))
+	h.must(err)
+	return is, pair
+}
+
+func (h *house) revoke(is authority.Issued) {
+	h.Helper()
+	_, err := h.authority.Revoke(context.Background(), h.local, is.Credential.ID, "test")
+	h.must(err)
+}
+
+// roots are what a client must trust.
+func (h *house) roots() *x509.CertPool {
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(h.authority.TrustAnchor()) {
+		h.Fatal("no trust anchor")
+	}
+	return pool
+}
+
+// answered is an answer, read to its end.
+type answered struct {
+	*http.Response
+	text string
+}
+
+// ask makes a request; headers are "Name: value". An own connection is used, and closed.
+func (h *house) ask(method, target string, headers ...string) answered {
+	h.Helper()
+	return h.send(method, target, "", headers...)
+}
+
+func (h *house) send(method, target, body string, headers ...string) answered {
+	h.Helper()
+	c, err := net.Dial("tcp", h.addr)
+	h.must(err)
+	defer c.Close()
+	head := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: door.test\r\nConnection: close\r\n", method, target)
+	if body != "" {
+		head += fmt.Sprintf("Content-Length: %d\r\n", len(body))
+	}
+	for _, line := range headers {
+		head += line + "\r\n"
+	}
+	io.WriteString(c, head+"\r\n"+body)
+	return h.read(bufio.NewReader(c), method)
+}
+
+func (h *house) read(r *bufio.Reader, method string) answered {
+	h.Helper()
+	resp, err := http.ReadResponse(r, &http.Request{Method: method})
+	h.must(err)
+	text, err := io.ReadAll(resp.Body)
+	h.must(err)
+	return answered{resp, string(text)}
+}
+
+func bearer(is authority.Issued) string { return "Authorization: Bearer " + is.Secret.Reveal() }
+
+// upstream is a service behind the door that tells what it was sent.
+type backend struct {
+	*httptest.Server
+	mu   sync.Mutex
+	seen []seen
+}
+
+// seen is a request as an upstream has got it.
+type seen struct {
+	method, uri, host, body string
+	header                  http.Header
+}
+
+func newUpstream(t testing.TB, handler http.HandlerFunc) *backend {
+	u := &backend{}
+	u.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body := ""
+		if handler == nil {
+			b, _ := io.ReadAll(r.Body)
+			body = string(b)
+		}
+		u.mu.Lock()
+		u.seen = append(u.seen, seen{r.Method, r.RequestURI, r.Host, body, r.Header.Clone()})
+		u.mu.Unlock()
+		if handler != nil {
+			handler(w, r)
+			return
+		}
+		io.WriteString(w, "upstream")
+	}))
+	t.Cleanup(u.Close)
+	return u
+}
+
+// got returns what the upstream was sent since the last call.
+func (u *backend) got() []seen {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	s := u.seen
+	u.seen = nil
+	return s
+}
+
+// names returns the header names that an upstream got, sorted.
+func (s seen) names() []string {
+	var all []string
+	for n := range s.header {
+		all = append(all, n)
+	}
+	slices.Sort(all)
+	return all
+}

@@ -1,0 +1,95 @@
+package httpdoor
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Limits bound what callers and upstreams can take. A zero field means its default.
+type Limits struct {
+	Handshake      time.Duration // TLS handshake: 10 s
+	Header         time.Duration // from the first byte of a head to its end: 10 s
+	Idle           time.Duration // between requests of a connection: 120 s
+	BodyIdle       time.Duration // between two pieces of a body, and until BodyRate is asked for: 30 s
+	BodyRate       int64         // bytes a second that a body must make on average: 64
+	MaxBody        int64         // bytes of a body that goes to an upstream: 64 MiB
+	WriteIdle      time.Duration // for a peer that takes nothing of its answer: 60 s
+	UpstreamHeader time.Duration // until an upstream's answer begins: 60 s
+	UpstreamDial   time.Duration // 10 s
+	Connections    int           // open ones in total: 10,000
+	PerSource      int           // open ones of one IPv4 address or IPv6 /64, trusted proxies excepted: 8,000
+}
+
+func (l Limits) orDefault() Limits {
+	set(&l.Handshake, 10*time.Second)
+	set(&l.Header, 10*time.Second)
+	set(&l.Idle, 120*time.Second)
+	set(&l.BodyIdle, 30*time.Second)
+	set(&l.BodyRate, 64)
+	set(&l.MaxBody, 64<<20)
+	set(&l.WriteIdle, 60*time.Second)
+	set(&l.UpstreamHeader, 60*time.Second)
+	set(&l.UpstreamDial, 10*time.Second)
+	set(&l.Connections, 10_000)
+	set(&l.PerSource, 8_000)
+	return l
+}
+
+func set[T comparable](v *T, otherwise T) {
+	var zero T
+	if *v == zero {
+		*v = otherwise
+	}
+}
+
+// seats counts open connections.
+type seats struct {
+	mu        sync.Mutex
+	total     int
+	perSource int
+	taken     int
+	of        map[netip.Prefix]int
+}
+
+func (s *seats) init(total, perSource int) {
+	s.total, s.perSource = total, perSource
+	s.of = make(map[netip.Prefix]int)
+}
+
+// take reports whether there is room for one more connection from addr.
+func (s *seats) take(addr netip.Addr, exempt bool) bool {
+	key := sourceKey(addr)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken >= s.total || !exempt && s.of[key] >= s.perSource {
+		return false
+	}
+	s.taken++
+	s.of[key]++
+	return true
+}
+
+// leave gives a seat back.
+func (s *seats) leave(addr netip.Addr) {
+	key := sourceKey(addr)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taken--
+	if s.of[key]--; s.of[key] == 0 {
+		delete(s.of, key)
+	}
+}
+
+// sourceKey takes an IPv6 network of 64 bits for one source: its owner has all of it.
+func sourceKey(addr netip.Addr) netip.Prefix {
+	bits := 32
+	if addr.Is6() {
+		bits = 64
+	}
+	p, err := addr.Prefix(bits)
+	if err != nil {
+		return netip.Prefix{} // not an IP connection
+	}
+	return p
+}

@@ -1,0 +1,41 @@
+package httpdoor
+
+import (
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strconv"
+
+	"cardea/internal/gate"
+)
+
+// logRequest writes the access log, at debug only: who, what, from where and
+// what became of it. There is no query in it and no header, and so no token (K03).
+func (d *Door) logRequest(r *http.Request, path string, status int, id *gate.Identity, source netip.Addr) {
+	if !d.log.Enabled(r.Context(), slog.LevelDebug) {
+		return
+	}
+	if tokenIn(path) || tokenInEscaped(path) {
+		path = "***"
+	}
+	who, with := "", ""
+	if id != nil {
+		who, with = id.Principal, id.Credential
+	}
+	if !source.IsValid() {
+		source = peerOf(r).addr
+	}
+	d.log.LogAttrs(r.Context(), slog.LevelDebug, "request",
+		slog.String("method", r.Method), slog.String("path", path), slog.Int("status", status),
+		slog.String("principal", who), slog.String("credential", with),
+		slog.String("source", source.String()), slog.String("request", strconv.FormatUint(d.serial.Add(1), 10)))
+}
+
+// warnUpstream tells of a failing upstream, at most once a second.
+func (d *Door) warnUpstream(f *flight, err error) {
+	now := d.now().Unix()
+	if before := d.warned.Load(); before == now || !d.warned.CompareAndSwap(before, now) {
+		return
+	}
+	d.log.Warn("upstream failed", "upstream", f.upstream.scheme+"://"+f.upstream.host, "route", f.upstream.prefix, "error", err)
+}

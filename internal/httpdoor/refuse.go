@@ -1,0 +1,137 @@
+package httpdoor
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"cardea/internal/credential"
+	"cardea/internal/gate"
+)
+
+// answer is a refusal: always the same bytes for the same class (E02).
+type answer struct {
+	status    int
+	reason    string
+	challenge []string // WWW-Authenticate (RFC 6750 §3); nil for none
+	close     bool     // the connection must not be used further
+	body      []byte
+	length    []string
+}
+
+const realm = `Bearer realm="cardea"`
+
+func newAnswer(status int, reason, code string) *answer {
+	a := &answer{status: status, reason: reason}
+	a.body = []byte(`{"success":false,"reason":` + strconv.Quote(reason) + "}")
+	a.length = []string{strconv.Itoa(len(a.body))}
+	switch {
+	case code != "":
+		a.challenge = []string{realm + `, error="` + code + `"`}
+	case status == http.StatusUnauthorized:
+		a.challenge = []string{realm}
+	}
+	return a
+}
+
+func closing(a *answer) *answer { a.close = true; return a }
+
+var (
+	// What the gate has said, by class.
+	noCredential   = newAnswer(401, "invalid token", "") // nothing was presented: no error code (RFC 6750 §3.1)
+	invalidToken   = newAnswer(401, "invalid token", "invalid_token")
+	invalidRequest = newAnswer(400, "invalid request", "invalid_request")
+	noScope        = newAnswer(403, "insufficient scope", "insufficient_scope")
+	slowDown       = newAnswer(429, "too many attempts", "")
+	cannotKnow     = newAnswer(503, "temporarily unavailable", "")
+
+	// What the door says by itself.
+	badPath       = newAnswer(400, "the path can be read in more than one way", "")
+	badTarget     = newAnswer(400, "the request target is not a path", "")
+	tokenInQuery  = newAnswer(400, "a token in the query string is not accepted; send it in the Authorization header", "invalid_request")
+	badForwarded  = newAnswer(400, "X-Forwarded-For or Forwarded cannot be read", "")
+	badMethod     = closing(newAnswer(405, "method not allowed", ""))
+	tooManyFields = closing(newAnswer(431, "too many header fields", ""))
+	noRoute       = newAnswer(404, "no such route", "")
+	badBody       = closing(newAnswer(400, "malformed request body", ""))
+	bodyTooLarge  = closing(newAnswer(413, "request body too large", ""))
+	bodyTooSlow   = closing(newAnswer(408, "request body too slow", ""))
+	upstreamDown  = newAnswer(502, "upstream unavailable", "")
+	upstreamSlow  = newAnswer(504, "upstream timeout", "")
+
+	// What /auth says to proxies.
+	proxiesOnly  = newAnswer(403, "forward authentication is for trusted proxies", "")
+	badOriginal  = newAnswer(403, "exactly one of X-Original-Method with X-Original-URI and X-Forwarded-Method with X-Forwarded-Uri is needed", "")
+	badOrigPath  = newAnswer(403, "the original path can be read in more than one way", "")
+	queryToken   = newAnswer(403, tokenInQuery.reason, "")
+	badOrigAddr  = newAnswer(403, badForwarded.reason, "")
+	ambiguous    = newAnswer(403, invalidRequest.reason, "invalid_request")
+	slowDownAuth = newAnswer(403, slowDown.reason, "")
+)
+
+// byClass is the door's one table from what a caller may learn to its answer.
+var byClass = [...]*answer{
+	credential.InvalidRequest: invalidRequest,
+	credential.InvalidToken:   invalidToken,
+	credential.Forbidden:      noScope,
+	credential.SlowDown:       slowDown,
+	credential.CannotKnow:     cannotKnow,
+}
+
+// authByClass is the same for /auth: nginx knows only 401 and 403, and makes a
+// 500 of everything else, which is right for 503 alone.
+var authByClass = [...]*answer{
+	credential.InvalidRequest: ambiguous,
+	credential.InvalidToken:   invalidToken,
+	credential.Forbidden:      noScope,
+	credential.SlowDown:       slowDownAuth,
+	credential.CannotKnow:     cannotKnow,
+}
+
+var (
+	typeJSON = []string{"application/json"}
+	noStore  = []string{"no-store"}
+	closeIt  = []string{"close"}
+)
+
+// unreadTime is how long a refused caller may take to send a body that nobody wants.
+const unreadTime = 2 * time.Second
+
+// refuse writes an answer. Before it goes out, net/http reads the rest of a
+// short body: that must not take for ever (H16).
+func (d *Door) refuse(w http.ResponseWriter, r *http.Request, a *answer) {
+	if r.Body != nil && r.Body != http.NoBody {
+		http.NewResponseController(w).SetReadDeadline(d.now().Add(unreadTime))
+	}
+	h := w.Header()
+	h["Content-Type"] = typeJSON
+	h["Content-Length"] = a.length
+	h["Cache-Control"] = noStore
+	if a.challenge != nil {
+		h["Www-Authenticate"] = a.challenge
+	}
+	if a.close && r.ProtoMajor == 1 {
+		h["Connection"] = closeIt
+	}
+	w.WriteHeader(a.status)
+	w.Write(a.body)
+}
+
+// refuseFor answers what the gate has said.
+func (d *Door) refuseFor(w http.ResponseWriter, r *http.Request, table []*answer, out gate.Outcome) *answer {
+	class := out.Reason.Class()
+	if class == credential.SlowDown || class == credential.CannotKnow {
+		w.Header()["Retry-After"] = []string{retryAfter(out.RetryAfter)}
+	}
+	a := table[class]
+	if out.Reason == credential.NoCredential {
+		a = noCredential
+	}
+	d.refuse(w, r, a)
+	return a
+}
+
+// retryAfter rounds up to whole seconds, at least one (RFC 9110 §10.2.3).
+func retryAfter(d time.Duration) string {
+	return strconv.Itoa(max(1, int((d+time.Second-1)/time.Second)))
+}

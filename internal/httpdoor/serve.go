@@ -1,0 +1,231 @@
+package httpdoor
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"cardea/internal/credential"
+)
+
+// newServer makes the one http.Server of the door. It is given guarded
+// connections, for which it speaks HTTP/1, and *tls.Conn whose handshake has
+// chosen HTTP/2: those it recognises by their type, and the guard is not needed.
+func (d *Door) newServer() *http.Server {
+	return &http.Server{
+		Handler:                      d,
+		ReadHeaderTimeout:            d.limits.Header,
+		IdleTimeout:                  d.limits.Idle,
+		MaxHeaderBytes:               28 << 10, // net/http adds 4 KiB: 32 KiB in all
+		DisableGeneralOptionsHandler: true,
+		ConnContext:                  connContext,
+		ErrorLog:                     slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
+		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: 100, MaxReadFrameSize: 16 << 10},
+	}
+}
+
+// tlsConfig adds the gate to a TLS configuration. VerifyConnection runs on
+// resumed sessions as well, unlike VerifyPeerCertificate (X08).
+func (d *Door) tlsConfig(c *tls.Config) *tls.Config {
+	if c == nil {
+		return nil
+	}
+	c = c.Clone()
+	if len(c.NextProtos) == 0 {
+		c.NextProtos = []string{"h2", "http/1.1"}
+	}
+	if c.MinVersion == 0 {
+		c.MinVersion = tls.VersionTLS12
+	}
+	if c.ClientCAs != nil && c.ClientAuth < tls.VerifyClientCertIfGiven {
+		c.ClientAuth = tls.VerifyClientCertIfGiven
+	}
+	before := c.VerifyConnection
+	c.VerifyConnection = func(cs tls.ConnectionState) error {
+		if before != nil {
+			if err := before(cs); err != nil {
+				return err
+			}
+		}
+		leaf := verifiedLeaf(&cs)
+		if leaf == nil {
+			return nil
+		}
+		if r := d.gate.CheckCertificate(context.Background(), leaf); r != credential.OK {
+			return errors.New("client certificate is not accepted")
+		}
+		return nil
+	}
+	return c
+}
+
+// verifiedLeaf returns the client's certificate if TLS has verified its chain.
+func verifiedLeaf(cs *tls.ConnectionState) *x509.Certificate {
+	if cs == nil || len(cs.PeerCertificates) == 0 || len(cs.VerifiedChains) == 0 {
+		return nil
+	}
+	return cs.PeerCertificates[0]
+}
+
+// Serve accepts connections of ln until Shutdown, and then returns nil; or
+// until ctx ends, and then closes everything and returns ctx's error. A door
+// may serve several listeners.
+func (d *Door) Serve(ctx context.Context, ln net.Listener) error {
+	in := &intake{door: d, ln: ln, conns: make(chan net.Conn), done: make(chan struct{})}
+	stop := context.AfterFunc(ctx, func() {
+		d.streams.drain(credential.Draining)
+		d.server.Close()
+	})
+	defer stop()
+	go in.run(ctx)
+	err := d.server.Serve(in)
+	in.Close()
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, http.ErrServerClosed):
+		return nil
+	}
+	return fmt.Errorf("http door on %s: %w", ln.Addr(), err)
+}
+
+// intake is the listener that net/http sees: connections come out of it
+// counted, shaken hands with and guarded.
+type intake struct {
+	door  *Door
+	ln    net.Listener
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+	err   error // why run ended; set before done is closed
+}
+
+// Accept hands out the next ready connection.
+func (in *intake) Accept() (net.Conn, error) {
+	select {
+	case c := <-in.conns:
+		return c, nil
+	case <-in.done:
+		return nil, in.err
+	}
+}
+
+// Addr is the address of the real listener.
+func (in *intake) Addr() net.Addr { return in.ln.Addr() }
+
+// Close stops accepting.
+func (in *intake) Close() error { in.end(net.ErrClosed); return nil }
+
+func (in *intake) end(err error) {
+	in.once.Do(func() {
+		in.err = err
+		in.ln.Close()
+		close(in.done)
+	})
+}
+
+const (
+	firstBackoff = 5 * time.Millisecond
+	lastBackoff  = time.Second
+)
+
+// run accepts. When the process is out of file descriptors or memory it waits,
+// longer each time, instead of spinning or giving up (D13).
+func (in *intake) run(ctx context.Context) {
+	wait := firstBackoff
+	for {
+		c, err := in.ln.Accept()
+		if err == nil {
+			wait = firstBackoff
+			in.admit(ctx, c)
+			continue
+		}
+		var ne net.Error
+		if !errors.As(err, &ne) || errors.Is(err, net.ErrClosed) {
+			in.end(err)
+			return
+		}
+		in.door.log.Warn("cannot accept connections for now", "listener", in.ln.Addr().String(), "wait", wait, "error", err)
+		select {
+		case <-time.After(wait):
+		case <-in.done:
+			return
+		}
+		wait = min(2*wait, lastBackoff)
+	}
+}
+
+// admit seats a connection, or closes it at once if there is no seat.
+func (in *intake) admit(ctx context.Context, c net.Conn) {
+	d := in.door
+	addr := addrOf(c.RemoteAddr())
+	trusted := d.isTrusted(addr)
+	if !d.seats.take(addr, trusted) {
+		c.Close()
+		return
+	}
+	s := &socket{Conn: c, door: d}
+	s.peer = peer{addr: addr, trusted: trusted, scheme: "http", socket: s}
+	if d.tls != nil {
+		go in.handshake(ctx, s)
+		return
+	}
+	s.peer.guard = &guard{Conn: s, now: d.now}
+	in.deliver(s.peer.guard)
+}
+
+func (in *intake) deliver(c net.Conn) {
+	select {
+	case in.conns <- c:
+	case <-in.done:
+		c.Close()
+	}
+}
+
+// handshake speaks TLS, and puts a connection with a client certificate under
+// watch, so that it ends with the certificate even while it is idle.
+func (in *intake) handshake(ctx context.Context, s *socket) {
+	d := in.door
+	c := tls.Server(s, d.tls)
+	s.SetDeadline(d.now().Add(d.limits.Handshake))
+	if err := c.HandshakeContext(ctx); err != nil {
+		sayItIsTLS(err)
+		d.log.Debug("TLS handshake failed", "source", s.peer.addr.String(), "error", err)
+		s.Close()
+		return
+	}
+	s.SetDeadline(time.Time{})
+	state := c.ConnectionState()
+	s.peer.scheme, s.peer.leaf = "https", verifiedLeaf(&state)
+	if !s.watchCertificate(ctx) {
+		s.Close()
+		return
+	}
+	if state.NegotiatedProtocol == "h2" {
+		in.deliver(c)
+		return
+	}
+	s.peer.guard = &guard{Conn: c, now: d.now}
+	in.deliver(tlsGuard{s.peer.guard, c})
+}
+
+// sayItIsTLS answers a client that speaks plain HTTP. It does not redirect: a
+// redirect would teach clients to send their tokens in the clear first (H22).
+func sayItIsTLS(err error) {
+	var re tls.RecordHeaderError
+	if !errors.As(err, &re) || re.Conn == nil {
+		return
+	}
+	switch string(re.RecordHeader[:]) {
+	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "PATCH", "DELET":
+		io.WriteString(re.Conn, "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\n\r\nThis listener speaks HTTPS; use https://.\n")
+	}
+}
