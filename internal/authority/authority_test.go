@@ -1,8 +1,11 @@
 package authority
 
 import (
+	"bytes"
 	"context"
+	"database/sql"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -336,3 +339,37 @@ func (h *house) callerOf(scope string) Caller {
 	c.Rights = policy.Rights{Principal: set}
 	return c
 }
+
+// token is the ID of the newest API key.
+func (h *house) token() string {
+	h.t.Helper()
+	all, _, err := h.Credentials(h.t.Context(), h.local, credential.CredentialFilter{Kind: credential.APIKey})
+	h.must(err)
+	return all[0].ID
+}
+
+// dump is all that is stored, but for the serial numbers that were reserved.
+func (h *house) dump() string {
+	h.t.Helper()
+	var b bytes.Buffer
+	h.must(h.store.Dump(h.t.Context(), &b))
+	var out []string
+	for line := range strings.Lines(b.String()) {
+		if strings.HasPrefix(line, `{"table"`) && !strings.HasPrefix(line, `{"table":"serials"`) {
+			out = append(out, line)
+		}
+	}
+	return strings.Join(out, "")
+}
+
+// sql changes the database behind the store's back.
+func (h *house) sql(statement string, args ...any) {
+	h.t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(h.dir, "cardea.db"))
+	h.must(err)
+	defer db.Close()
+	_, err = db.ExecContext(h.t.Context(), statement, args...)
+	h.must(err)
+}
+
+func sprint(v ...any) string { return fmt.Sprintf("%v %+v %#v", v, v, v) }
