@@ -1,0 +1,57 @@
+package main
+
+import (
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"cardea/internal/credential"
+)
+
+// config is everything that `cardea serve` can be told. Each field is one
+// option of the table in options.go, which says how it is spelled as a flag,
+// in the environment and in a file, and what it is when nobody says anything.
+type config struct {
+	Data      string // folder, mode 0700: database, keystore, certificates
+	DB        string // postgres:// URL; "" is SQLite in the data folder
+	ReadyFile string // written when all doors accept
+
+	HTTPListen    string // address, or "" for off; so the others
+	MQTTListen    string
+	MQTTTLSListen string
+	GRPCListen    string
+	ConsoleListen string
+
+	Routes         []credential.Route // of flags, environment and file
+	MQTTUpstream   string             // "" is the embedded broker
+	HTTPTokenAuth  bool
+	MQTTTokenAuth  bool
+	MQTTTLS        bool
+	HTTPTLS        bool
+	TLSCert        string // PEM files; "" is the internal CA
+	TLSKey         string
+	ServerNames    []string // further names and addresses in certificates of the internal CA
+	TrustedProxies []netip.Prefix
+	InsecureHTTP   bool
+
+	CacheBytes   int64
+	Staleness    time.Duration // how long a node that does not see its database goes on
+	DrainTimeout time.Duration
+
+	LogLevel  slog.Level
+	LogFormat string // auto, text, json
+
+	KeystorePasswordEnv     string // name of an environment variable
+	KeystorePasswordCommand string // its standard output is the password
+	KeystoreAnyMode         bool
+}
+
+// socketPath is where the CLI reaches the server of a data folder.
+func socketPath(data string) string { return filepath.Join(data, "cardea.sock") }
+
+// adminTokenPath is where the first administrator's token lies.
+func adminTokenPath(data string) string { return filepath.Join(data, "admin.token") }
+
+// journalPath is the file in which the store notes revocations, outside of the database (K17).
+func journalPath(data string) string { return filepath.Join(data, "revocations.log") }

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cardea/internal/view"
+)
+
+func (a *app) credCommand() *cobra.Command {
+	return group("cred", "Credentials of every kind",
+		a.credCreate(), a.credList(), a.credShow(), a.credUpdate(), a.credRotate(), a.credRetire(), a.credExtend(), a.credRevoke(), a.credDel())
+}
+
+func (a *app) credCreate() *cobra.Command {
+	var request view.NewCredential
+	var output, csr, expires, notBefore string
+	c := &cobra.Command{
+		Use:     "create PRINCIPAL",
+		Short:   "Make a credential for a principal",
+		Example: "  cardea cred create billing --kind api_key --ttl 90d --allowed-ip 10.1.0.0/16",
+		Args:    exactly("PRINCIPAL"),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			request.Principal = args[0]
+			if err := checkDuration("--ttl", request.TTL); err != nil {
+				return err
+			}
+			if err := readCSR(csr, &request.CSR); err != nil {
+				return err
+			}
+			if request.ExpiresAt, err = parseTime("--expires-at", expires); err != nil {
+				return err
+			}
+			if request.NotBefore, err = parseTime("--not-before", notBefore); err != nil {
+				return err
+			}
+			return a.issue(cmd, pathCredentials, request, output, request.Kind == "certificate", request.CSR == "")
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&request.Kind, "kind", "", "device_token, certificate, api_key or pat")
+	f.StringVar(&request.Name, "name", "", "`TEXT` to tell it from others")
+	f.StringVar(&request.Description, "description", "", "`TEXT` for people")
+	f.StringArrayVar(&request.Scopes, "scope", nil, "`NAME` of a scope it may use (repeatable; none: all of the principal's)")
+	f.StringVar(&request.TTL, "ttl", "", "how long it is valid: a `DURATION` such as 90d")
+	f.StringVar(&expires, "expires-at", "", "until when it is valid: a `TIME` such as 2027-01-31T00:00:00Z")
+	f.StringVar(&notBefore, "not-before", "", "from when it is valid: a `TIME`")
+	f.StringArrayVar(&request.AllowedIPs, "allowed-ip", nil, "`CIDR` or address it may come from (repeatable; none: anywhere)")
+	f.StringArrayVar(&request.Tags, "tag", nil, "`TEXT` to find it by (repeatable)")
+	f.StringVar(&request.Project, "project", "", "`TEXT` to find it by")
+	f.StringVar(&csr, "csr", "", "certificate: PKCS#10 request in a `FILE`")
+	f.StringVarP(&output, "output", "o", "", "`PREFIX` of the files to write (default: standard output)")
+	cobra.CheckErr(c.MarkFlagRequired("kind"))
+	c.MarkFlagsMutuallyExclusive("ttl", "expires-at")
+	return c
+}
+
+// parseTime reads an instant of RFC 3339, or a day.
+func parseTime(flag, s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, usagef("%s must be a time such as 2027-01-31T00:00:00Z, not %q", flag, s)
+}
+
+// issue asks for a credential or a new version of one and keeps what is shown once.
+func (a *app) issue(cmd *cobra.Command, path string, request any, output string, certificate, withKey bool) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	files, err := credFiles(output, certificate, withKey)
+	if err != nil {
+		return err
+	}
+	if err := files.reserve(); err != nil {
+		return err
+	}
+	var issued view.Issued
+	if err := c.post(cmd.Context(), path, request, &issued); err != nil {
+		files.discard()
+		return err
+	}
+	if err := a.keepIssued(files, issued); err != nil {
+		return fmt.Errorf("%w; credential %s was made and nobody has it: `cardea cred revoke %s`", err, issued.ID, issued.ID)
+	}
+	return nil
+}
+
+func credFiles(prefix string, certificate, withKey bool) (keyFiles, error) {
+	if prefix == "" {
+		return nil, nil
+	}
+	files, err := newKeyFiles(prefix, withKey)
+	if err != nil {
+		return nil, err
+	}
+	if certificate {
+		return files[:len(files)-1], nil
+	}
+	return files[len(files)-1:], nil
+}
+
+func (a *app) keepIssued(files keyFiles, issued view.Issued) error {
+	var texts []string
+	for _, t := range []string{issued.CertificatePEM, issued.PrivateKey.Reveal(), issued.Secret.Reveal()} {
+		if t != "" {
+			texts = append(texts, strings.TrimSuffix(t, "\n")+"\n")
+		}
+	}
+	a.warn(issued.Warnings)
+	if files != nil {
+		return a.saveIssued(files, texts, issued)
+	}
+	return a.show(issued, func(w io.Writer) error {
+		if err := writeCredential(w, issued.CredentialView); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(w, "\nThis is the only chance to keep this text: it is not shown again.\n\n%s", strings.Join(texts, "\n"))
+		return err
+	})
+}
+
+func (a *app) saveIssued(files keyFiles, texts []string, issued view.Issued) error {
+	if len(texts) != len(files) {
+		files.discard()
+		return fmt.Errorf("the server answered with %d texts where %d were expected", len(texts), len(files))
+	}
+	if err := files.fill(texts...); err != nil {
+		return err
+	}
+	issued.Secret, issued.PrivateKey = "", ""
+	return a.show(issued, func(w io.Writer) error {
+		for _, f := range files {
+			fmt.Fprintf(w, "Save %s %s\n", f.label, f.path)
+		}
+		return nil
+	})
+}
+
+func writeCredential(w io.Writer, c view.CredentialView) error {
+	return details(w, "ID", c.ID, "KIND", c.Kind, "PRINCIPAL", c.Principal, "NAME", c.Name, "DESCRIPTION", c.Description,
+		"STATUS", c.Status, "SCOPES", strings.Join(c.Scopes, " "), "ALLOWED IPS", strings.Join(c.AllowedIPs, " "),
+		"TAGS", strings.Join(c.Tags, " "), "PROJECT", c.Project, "VALID FROM", when(c.NotBefore), "EXPIRE", never(c.ExpiresAt),
+		"CREATED", when(c.CreatedAt), "BY", c.CreatedBy, "LAST USED", never(c.LastUsedAt), "REVOKED", when(c.RevokedAt), "REASON", c.RevokeReason)
+}
+
+func (a *app) credShow() *cobra.Command {
+	return &cobra.Command{
+		Use:     "show ID",
+		Short:   "Show a credential and the use of its versions",
+		Example: "  cardea cred show 7Gq0bXv2LmNp",
+		Args:    exactly("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.credAnswer(cmd, http.MethodGet, at(pathCredential, args[0]), nil)
+		},
+	}
+}
+
+// credAnswer sends a request whose answer is a credential, and shows it.
+func (a *app) credAnswer(cmd *cobra.Command, method, path string, in any) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	var v view.CredentialView
+	if err := c.call(cmd.Context(), method, path, in, &v); err != nil {
+		return err
+	}
+	return a.show(v, func(w io.Writer) error {
+		if err := writeCredential(w, v); err != nil {
+			return err
+		}
+		return writeVersions(w, []view.CredentialView{v})
+	})
+}
+
+func (a *app) credUpdate() *cobra.Command {
+	var name, description, project string
+	var scopes, tags, ips []string
+	c := &cobra.Command{
+		Use:     "update ID",
+		Short:   "Change what describes a credential, its scopes and networks: only what is said",
+		Example: "  cardea cred update 7Gq0bXv2LmNp --allowed-ip 10.1.0.0/16",
+		Args:    exactly("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var patch view.PatchCredential
+			said := cmd.Flags().Changed
+			patch.Name = ifSaid(said("name"), &name)
+			patch.Description = ifSaid(said("description"), &description)
+			patch.Project = ifSaid(said("project"), &project)
+			patch.Scopes = ifSaid(said("scope"), &scopes)
+			patch.Tags = ifSaid(said("tag"), &tags)
+			patch.AllowedIPs = ifSaid(said("allowed-ip"), &ips)
+			return a.credAnswer(cmd, http.MethodPatch, at(pathCredential, args[0]), patch)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&name, "name", "", "`TEXT` to tell it from others")
+	f.StringVar(&description, "description", "", "`TEXT` for people")
+	f.StringVar(&project, "project", "", "`TEXT` to find it by")
+	f.StringArrayVar(&scopes, "scope", nil, "`NAME` of a scope; replaces all (repeatable)")
+	f.StringArrayVar(&tags, "tag", nil, "`TEXT`; replaces all (repeatable)")
+	f.StringArrayVar(&ips, "allowed-ip", nil, "`CIDR` or address; replaces all (repeatable)")
+	return c
+}
+
+func ifSaid[T any](said bool, v *T) *T {
+	if said {
+		return v
+	}
+	return nil
+}

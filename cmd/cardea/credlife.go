@@ -1,0 +1,170 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"cardea/internal/view"
+)
+
+func (a *app) credList() *cobra.Command {
+	var kind, principal, status, tag, project, expires, unused string
+	c := &cobra.Command{
+		Use:     "list",
+		Short:   "List credentials, the newest first",
+		Example: "  cardea cred list --status active --expires-before 2027-01-31T00:00:00Z",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			before, err := parseTime("--expires-before", expires)
+			if err != nil {
+				return err
+			}
+			since, err := parseTime("--unused-since", unused)
+			if err != nil {
+				return err
+			}
+			list, err := all[view.CredentialView](cmd.Context(), c, pathCredentials, query("kind", kind, "principal", principal,
+				"status", status, "tag", tag, "project", project, "expires_before", when(before), "unused_since", when(since)))
+			if err != nil {
+				return err
+			}
+			return a.show(list, func(w io.Writer) error { return writeCredentials(w, list) })
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&kind, "kind", "", "device_token, certificate, api_key or pat")
+	f.StringVar(&principal, "principal", "", "only those of the principal `NAME`")
+	f.StringVar(&status, "status", "", "active, expired or revoked")
+	f.StringVar(&tag, "tag", "", "only those with the tag `TEXT`")
+	f.StringVar(&project, "project", "", "only those of the project `TEXT`")
+	f.StringVar(&expires, "expires-before", "", "only those that end before a `TIME`")
+	f.StringVar(&unused, "unused-since", "", "only those that were not used since a `TIME`")
+	return c
+}
+
+func writeCredentials(w io.Writer, list []view.CredentialView) error {
+	cells := make([][]string, len(list))
+	for i, c := range list {
+		cells[i] = []string{c.ID, c.Kind, c.Principal, strings.ReplaceAll(c.Name, " ", "_"), c.Status, never(c.ExpiresAt), never(c.LastUsedAt)}
+	}
+	return table(w, []string{"ID", "KIND", "PRINCIPAL", "NAME", "STATUS", "EXPIRE", "LAST USED"}, cells)
+}
+
+func (a *app) credRotate() *cobra.Command {
+	var request view.Rotate
+	var output, csr string
+	c := &cobra.Command{
+		Use:     "rotate ID",
+		Short:   "Give a credential a new version; the old one goes on for a while",
+		Example: "  cardea cred rotate 7Gq0bXv2LmNp --overlap 24h --output ./billing",
+		Args:    exactly("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkDuration("--overlap", request.Overlap); err != nil {
+				return err
+			}
+			if err := readCSR(csr, &request.CSR); err != nil {
+				return err
+			}
+			certificate, err := a.isCertificate(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			return a.issue(cmd, at(pathCredential, args[0])+"/rotate", request, output, certificate, request.CSR == "")
+		},
+	}
+	c.Flags().StringVar(&request.Overlap, "overlap", "1h", "how long the old version goes on: a `DURATION`; 0s stops it now")
+	c.Flags().BoolVar(&request.Force, "force", false, "stop the old version even if it is in use")
+	c.Flags().StringVar(&csr, "csr", "", "certificate: PKCS#10 request in a `FILE`")
+	c.Flags().StringVarP(&output, "output", "o", "", "`PREFIX` of the files to write (default: standard output)")
+	return c
+}
+
+// isCertificate asks which files a credential needs, before anything is made.
+func (a *app) isCertificate(cmd *cobra.Command, id string) (bool, error) {
+	c, err := a.client()
+	if err != nil {
+		return false, err
+	}
+	var v view.CredentialView
+	err = c.get(cmd.Context(), at(pathCredential, id), &v)
+	return v.Kind == "certificate", err
+}
+
+func (a *app) credRetire() *cobra.Command {
+	var request view.Retire
+	c := &cobra.Command{
+		Use:     "retire ID",
+		Short:   "Stop an old version of a credential now",
+		Example: "  cardea cred retire 7Gq0bXv2LmNp --version 1",
+		Args:    exactly("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.credAnswer(cmd, http.MethodPost, at(pathCredential, args[0])+"/retire", request)
+		},
+	}
+	c.Flags().IntVar(&request.Version, "version", 0, "`NUMBER` of the version, as `cardea cred show` lists it")
+	c.Flags().BoolVar(&request.Force, "force", false, "even if it is in use, or the newest was never seen")
+	cobra.CheckErr(c.MarkFlagRequired("version"))
+	return c
+}
+
+func (a *app) credExtend() *cobra.Command {
+	var ttl, expires string
+	c := &cobra.Command{
+		Use:     "extend ID",
+		Short:   "Give a credential a later end; rotation is the better habit",
+		Example: "  cardea cred extend 7Gq0bXv2LmNp --ttl 30d",
+		Args:    exactly("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkDuration("--ttl", ttl); err != nil {
+				return err
+			}
+			until, err := parseTime("--expires-at", expires)
+			if err != nil {
+				return err
+			}
+			return a.credAnswer(cmd, http.MethodPost, at(pathCredential, args[0])+"/extend", view.Extend{TTL: ttl, ExpiresAt: until})
+		},
+	}
+	c.Flags().StringVar(&ttl, "ttl", "", "how long from now: a `DURATION`")
+	c.Flags().StringVar(&expires, "expires-at", "", "until when: a `TIME`")
+	c.MarkFlagsMutuallyExclusive("ttl", "expires-at")
+	c.MarkFlagsOneRequired("ttl", "expires-at")
+	return c
+}
+
+func (a *app) credRevoke() *cobra.Command {
+	var request view.Revoke
+	c := &cobra.Command{
+		Use:     "revoke ID",
+		Short:   "End a credential for good, live connections too",
+		Example: "  cardea cred revoke 7Gq0bXv2LmNp --reason 'laptop was stolen'",
+		Args:    exactly("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.act(cmd, http.MethodPost, at(pathCredential, args[0])+"/revoke", request, "revoked")
+		},
+	}
+	c.Flags().StringVar(&request.Reason, "reason", "", "why; `TEXT` for the audit log")
+	return c
+}
+
+func (a *app) credDel() *cobra.Command {
+	var reason string
+	c := &cobra.Command{
+		Use:     "del ID",
+		Short:   "End a credential and take it off the lists",
+		Example: "  cardea cred del 7Gq0bXv2LmNp",
+		Args:    exactly("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.act(cmd, http.MethodDelete, at(pathCredential, args[0])+reasonQuery(reason), nil, "deleted")
+		},
+	}
+	c.Flags().StringVar(&reason, "reason", "", "why; `TEXT` for the audit log")
+	return c
+}
