@@ -157,11 +157,19 @@ func TestNewWantsThreeThatBelongTogether(t *testing.T) {
 		"other root": func() (*CA, error) { return New(b.Root.Raw, a.Issuing.Raw, a.signer) },
 		"other key":  func() (*CA, error) { return New(a.Root.Raw, a.Issuing.Raw, b.signer) },
 		"swapped":    func() (*CA, error) { return New(a.Issuing.Raw, a.Root.Raw, a.signer) },
-		"a leaf": func() (*CA, error) {
-			key := newKey(t)
+		"a leaf of the root": func() (*CA, error) {
+			rootKey, key := newKey(t), newKey(t)
+			root, err := NewRoot(rootKey, "test", noon)
+			if err != nil {
+				return nil, err
+			}
+			parent, err := New(root, root, rootKey)
+			if err != nil {
+				t.Fatal(err)
+			}
 			l := newLeaf(t, noon)
 			l.PublicKey = key.Public()
-			return New(a.Root.Raw, issue(t, a, l).Raw, key)
+			return New(root, issue(t, parent, l).Raw, key)
 		},
 		"garbage": func() (*CA, error) { return New([]byte("x"), a.Issuing.Raw, a.signer) },
 	}

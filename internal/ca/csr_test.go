@@ -214,7 +214,8 @@ func TestWeakKeysAreRefused(t *testing.T) { // X03
 		t.Fatal(err)
 	}
 	point := *newKey(t).Public().(*ecdsa.PublicKey)
-	point.Y = new(big.Int).Add(point.Y, big.NewInt(1)) //nolint:staticcheck // a point off the curve is what is tested
+	//lint:ignore SA1019 a point off the curve is what is tested
+	point.Y = new(big.Int).Add(point.Y, big.NewInt(1))
 	tests := []struct {
 		name string
 		key  crypto.PublicKey

@@ -81,8 +81,8 @@ func serverNames(names []string, addrs []netip.Addr) ([]string, []net.IP, error)
 	}
 	var ips []net.IP
 	for _, a := range addrs {
-		a = a.Unmap().WithZone("")
-		ip := net.IP(a.AsSlice())
+		a = a.Unmap()
+		ip := net.IP(a.AsSlice()) // without its zone
 		if !a.IsValid() || a.IsUnspecified() || a.IsMulticast() {
 			p.Add("addrs", "%v is not the address of a host", a)
 		} else if !slices.ContainsFunc(ips, ip.Equal) {

@@ -1,8 +1,11 @@
 package ca
 
 import (
+	"crypto"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"slices"
@@ -155,6 +158,48 @@ func TestAListenerServesWhatItHasUntilItsEnd(t *testing.T) {
 	clk.set(c.Issuing.NotAfter)
 	if _, err := l.GetCertificate(nil); credential.KindOf(err) != credential.Conflict {
 		t.Errorf("at the end: %v", err)
+	}
+}
+
+// failing is a key whose device stops answering.
+type failing struct {
+	crypto.Signer
+	fails atomic.Bool
+}
+
+func (f *failing) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if f.fails.Load() {
+		return nil, errors.New("no answer")
+	}
+	return f.Signer.Sign(random, digest, opts)
+}
+
+func TestAListenerGoesOnWhenItCannotRenew(t *testing.T) {
+	c := newCA(t, noon)
+	signer := &failing{Signer: c.signer}
+	c.signer = signer
+	var clk clock
+	clk.set(noon)
+	l, err := NewListener(c, []string{"localhost"}, nil, clk.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := l.GetCertificate(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer.fails.Store(true)
+	clk.set(first.Leaf.NotAfter.Add(-time.Second))
+	if got, err := l.GetCertificate(nil); got != first {
+		t.Errorf("in the last second: %v", err)
+	}
+	clk.set(first.Leaf.NotAfter.Add(time.Second))
+	if _, err := l.GetCertificate(nil); err == nil {
+		t.Error("serves a certificate that has ended")
+	}
+	signer.fails.Store(false)
+	if got, err := l.GetCertificate(nil); err != nil || got == first {
+		t.Errorf("when the key answers again: %v", err)
 	}
 }
 

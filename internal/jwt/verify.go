@@ -57,7 +57,7 @@ func ParseSet(text []byte) (Keys, error) {
 	out := Keys{}
 	for _, raw := range set.Keys {
 		var k jose.JSONWebKey
-		if k.UnmarshalJSON(raw) != nil || !k.IsPublic() || k.KeyID == "" ||
+		if k.UnmarshalJSON(raw) != nil || k.KeyID == "" ||
 			k.Algorithm != "" && k.Algorithm != alg || k.Use != "" && k.Use != "sig" {
 			continue
 		}

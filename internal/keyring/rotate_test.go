@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -249,6 +250,10 @@ func TestRewrapAndTheEndOfTheOldMaster(t *testing.T) {
 	}
 	if m := k.Masters(); len(m) != 2 || m[1] != old {
 		t.Fatalf("masters are %v", m)
+	}
+	during := k.Masters()
+	if err := k.AddMaster(); err != nil || !slices.Equal(k.Masters(), during) {
+		t.Fatalf("AddMaster begins a second rotation: %v, was %v; %v", k.Masters(), during, err)
 	}
 	moved, err := k.Rewrap(first)
 	if err != nil || moved.Wrapper != k.Masters()[0] || moved.ID != first.ID || !moved.CreatedAt.Equal(first.CreatedAt) {
