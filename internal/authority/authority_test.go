@@ -41,6 +41,10 @@ type testClock struct {
 	t  time.Time
 }
 
+func startClock() *testClock {
+	return &testClock{t: time.Date(2026, 11, 22, 12, 0, 0, 123456000, time.UTC)}
+}
+
 func (c *testClock) now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -55,14 +59,7 @@ func (c *testClock) add(d time.Duration) {
 
 func newHouse(t testing.TB) *house {
 	t.Helper()
-	h := &house{t: t, dir: t.TempDir(), clock: &testClock{t: time.Date(2026, 11, 22, 12, 0, 0, 123456000, time.UTC)}}
-	var err error
-	h.store, err = store.Open(t.Context(), store.Config{URL: "sqlite:" + filepath.Join(h.dir, "cardea.db"), Now: h.clock.now})
-	h.must(err)
-	t.Cleanup(func() { h.store.Close() })
-	h.ks, err = keyring.Open(keyring.Config{Dir: h.dir}, false, "")
-	h.must(err)
-	h.fault = &faulty{Store: h.store}
+	h := empty(t)
 	h.open()
 	return h
 }

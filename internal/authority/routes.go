@@ -184,7 +184,6 @@ func checkPrefix(p *credential.Problems, prefix string) {
 		p.Add("prefix", `is "/", which would take the paths of Cardea itself too`)
 		return
 	}
-	checkText(p, "prefix", prefix, most)
 	if canonical, err := policy.CanonicalPath(prefix); err != nil {
 		p.Add("prefix", "is not a canonical path: %v", err)
 		return
@@ -192,6 +191,7 @@ func checkPrefix(p *credential.Problems, prefix string) {
 		p.Add("prefix", "is not a canonical path: write %s", canonical)
 		return
 	}
+	checkText(p, "prefix", prefix, most)
 	for _, own := range reservedPrefixes() {
 		if strings.HasPrefix(prefix, own) || strings.HasPrefix(own, prefix) {
 			p.Add("prefix", "is reserved for Cardea itself: %s", strings.TrimSuffix(own, "/"))
