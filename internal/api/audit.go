@@ -17,8 +17,8 @@ type listSessionsIn struct {
 	Door       string `query:"door" enum:"http,mqtt,grpc,api"`
 }
 
-// eventsIn selects events.
-type eventsIn struct {
+// EventsIn selects events; exported as in server.go.
+type EventsIn struct {
 	After   int64     `query:"after" minimum:"0" doc:"Only those with a greater seq"`
 	Type    string    `query:"type" doc:"Exact, or a noun and a dot" example:"credential."`
 	Subject string    `query:"subject" doc:"Id or name"`
@@ -28,14 +28,14 @@ type eventsIn struct {
 }
 
 type listEventsIn struct {
-	eventsIn
-	pageIn
+	EventsIn
+	PageIn
 	Newest bool `query:"newest" doc:"The newest first"`
 }
 
 type refusalsIn struct {
 	Since time.Time `query:"since" doc:"A day ago if not said"`
-	Limit int       `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+	Limit int       `query:"limit" minimum:"1" maximum:"500" default:"100"`
 }
 
 type (
@@ -57,7 +57,7 @@ func (s *server) sessions() {
 	handle(s, op{
 		id: "kickSession", method: http.MethodDelete, path: "/sessions/{id}", summary: "Cut a live session; its credential stays good",
 		right: "sessions:kick on /sessions/PRINCIPAL", status: http.StatusNoContent,
-	}, func(ctx context.Context, c *caller, in *idIn) (*empty, error) {
+	}, func(ctx context.Context, c *caller, in *IDIn) (*empty, error) {
 		return nil, auth.Kick(ctx, c.Caller, in.ID)
 	})
 }
@@ -99,13 +99,13 @@ func (s *server) events() {
 	})
 }
 
-func (in *eventsIn) filter() credential.EventFilter {
+func (in *EventsIn) filter() credential.EventFilter {
 	return credential.EventFilter{After: in.After, Type: in.Type, Subject: in.Subject, Actor: in.Actor, From: in.From, To: in.To}
 }
 
 // filter turns the cursor, which is the seq of the last event that was shown, into a bound.
 func (in *listEventsIn) filter() (credential.EventFilter, error) {
-	f := in.eventsIn.filter()
+	f := in.EventsIn.filter()
 	f.Newest, f.Limit = in.Newest, in.Limit
 	if in.Cursor == "" {
 		return f, nil

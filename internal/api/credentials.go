@@ -13,17 +13,17 @@ import (
 )
 
 type newCredentialIn struct {
-	onceIn
-	bodyIn[view.NewCredential]
+	OnceIn
+	BodyIn[view.NewCredential]
 }
 
 type newCredentialsIn struct {
-	onceIn
-	bodyIn[view.NewCredentials]
+	OnceIn
+	BodyIn[view.NewCredentials]
 }
 
 type listCredentialsIn struct {
-	pageIn
+	PageIn
 	Kind          string    `query:"kind" enum:"device_token,certificate,api_key,pat"`
 	Principal     string    `query:"principal" doc:"Name or id"`
 	Status        string    `query:"status" enum:"active,expired,revoked"`
@@ -35,35 +35,35 @@ type listCredentialsIn struct {
 }
 
 type patchCredentialIn struct {
-	idIn
-	matchIn
-	bodyIn[view.PatchCredential]
+	IDIn
+	MatchIn
+	BodyIn[view.PatchCredential]
 }
 
 type rotateIn struct {
-	idIn
-	onceIn
-	optionalIn[view.Rotate]
+	IDIn
+	OnceIn
+	OptionalIn[view.Rotate]
 }
 
 type retireIn struct {
-	idIn
-	bodyIn[view.Retire]
+	IDIn
+	BodyIn[view.Retire]
 }
 
 type extendIn struct {
-	idIn
-	bodyIn[view.Extend]
+	IDIn
+	BodyIn[view.Extend]
 }
 
 type revokeIn struct {
-	idIn
-	optionalIn[view.Revoke]
+	IDIn
+	OptionalIn[view.Revoke]
 }
 
 type deleteCredentialIn struct {
-	idIn
-	reasonIn
+	IDIn
+	ReasonIn
 }
 
 type (
@@ -97,7 +97,7 @@ func (s *server) issuing() {
 	handle(s, op{
 		id: "createCredentials", method: http.MethodPost, path: "/credentials/batch", summary: "Issue up to 500 tokens, all or none",
 		right: "credentials:create on /credentials/PRINCIPAL, for each", status: http.StatusCreated,
-		example: `{"items":[{"kind":"device_token","principal":"pump-1"}]}`,
+		example: `{"credentials":[{"kind":"device_token","principal":"pump-1"}]}`,
 	}, func(ctx context.Context, c *caller, in *newCredentialsIn) (*issuedListOut, error) {
 		list, err := newCredentials(in.Body, in.Key)
 		if err != nil {
@@ -145,7 +145,7 @@ func (s *server) reading() {
 	handle(s, op{
 		id: "getCredential", method: http.MethodGet, path: "/credentials/{id}", summary: "Show a credential with the use of each version",
 		right: "credentials:read on /credentials/PRINCIPAL",
-	}, func(ctx context.Context, c *caller, in *idIn) (*credentialOut, error) {
+	}, func(ctx context.Context, c *caller, in *IDIn) (*credentialOut, error) {
 		d, err := auth.Credential(ctx, c.Caller, in.ID)
 		return tagged(s.detailed(d), d.Version), err
 	})
@@ -209,10 +209,10 @@ func newCredential(field string, n view.NewCredential) (authority.NewCredential,
 // newCredentials names what is wrong with all of them.
 func newCredentials(b view.NewCredentials, key string) ([]authority.NewCredential, error) {
 	var p credential.Problems
-	out := make([]authority.NewCredential, len(b.Items))
-	for i, n := range b.Items {
+	out := make([]authority.NewCredential, len(b.Credentials))
+	for i, n := range b.Credentials {
 		var err error
-		out[i], err = newCredential(fmt.Sprintf("items[%d].", i), n)
+		out[i], err = newCredential(fmt.Sprintf("credentials[%d].", i), n)
 		if e, ok := err.(*credential.Error); ok {
 			p = append(p, e.Fields...)
 		}

@@ -10,8 +10,8 @@ import (
 )
 
 type newKeyIn struct {
-	onceIn
-	bodyIn[view.NewKey]
+	OnceIn
+	BodyIn[view.NewKey]
 }
 
 type bundleOut = reply[view.KeyBundle]

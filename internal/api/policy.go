@@ -10,35 +10,35 @@ import (
 )
 
 type newScopeIn struct {
-	onceIn
-	bodyIn[view.NewScope]
+	OnceIn
+	BodyIn[view.NewScope]
 }
 
 type putScopeIn struct {
-	nameIn
-	matchIn
-	bodyIn[view.PutScope]
+	NameIn
+	MatchIn
+	BodyIn[view.PutScope]
 }
 
 type newRoleIn struct {
-	onceIn
-	bodyIn[view.NewRole]
+	OnceIn
+	BodyIn[view.NewRole]
 }
 
 type putRoleIn struct {
-	nameIn
-	matchIn
-	bodyIn[view.PutRole]
+	NameIn
+	MatchIn
+	BodyIn[view.PutRole]
 }
 
 type newRouteIn struct {
-	onceIn
-	bodyIn[view.NewRoute]
+	OnceIn
+	BodyIn[view.NewRoute]
 }
 
 type putRouteIn struct {
-	matchIn
-	bodyIn[view.NewRoute]
+	MatchIn
+	BodyIn[view.NewRoute]
 }
 
 type prefixIn struct {
@@ -55,7 +55,7 @@ type (
 )
 
 // current returns the version that a PUT replaces: what If-Match says, or what there is now, or 0 to create.
-func (m matchIn) current(read func() (int64, error)) (int64, error) {
+func (m MatchIn) current(read func() (int64, error)) (int64, error) {
 	if m.conditional() {
 		return m.version()
 	}
@@ -109,7 +109,7 @@ func (s *server) scopes() {
 	})
 	handle(s, op{
 		id: "getScope", method: http.MethodGet, path: "/scopes/{name}", summary: "Show a scope", right: "scopes:read on /scopes/NAME",
-	}, func(ctx context.Context, c *caller, in *nameIn) (*scopeOut, error) {
+	}, func(ctx context.Context, c *caller, in *NameIn) (*scopeOut, error) {
 		return scope(auth.Scope(ctx, c.Caller, in.Name))
 	})
 	handle(s, op{
@@ -128,7 +128,7 @@ func (s *server) scopes() {
 	handle(s, op{
 		id: "deleteScope", method: http.MethodDelete, path: "/scopes/{name}", summary: "Remove a scope that nothing names",
 		right: "scopes:delete on /scopes/NAME", status: http.StatusNoContent,
-	}, func(ctx context.Context, c *caller, in *nameIn) (*empty, error) {
+	}, func(ctx context.Context, c *caller, in *NameIn) (*empty, error) {
 		return nil, auth.DeleteScope(ctx, c.Caller, in.Name)
 	})
 }
@@ -166,7 +166,7 @@ func (s *server) roles() {
 	})
 	handle(s, op{
 		id: "getRole", method: http.MethodGet, path: "/roles/{name}", summary: "Show a role", right: "roles:read on /roles/NAME",
-	}, func(ctx context.Context, c *caller, in *nameIn) (*roleOut, error) {
+	}, func(ctx context.Context, c *caller, in *NameIn) (*roleOut, error) {
 		return role(auth.Role(ctx, c.Caller, in.Name))
 	})
 	handle(s, op{
@@ -184,7 +184,7 @@ func (s *server) roles() {
 	handle(s, op{
 		id: "deleteRole", method: http.MethodDelete, path: "/roles/{name}", summary: "Remove a role that no principal has",
 		right: "roles:delete on /roles/NAME", status: http.StatusNoContent,
-	}, func(ctx context.Context, c *caller, in *nameIn) (*empty, error) {
+	}, func(ctx context.Context, c *caller, in *NameIn) (*empty, error) {
 		return nil, auth.DeleteRole(ctx, c.Caller, in.Name)
 	})
 }

@@ -10,23 +10,23 @@ import (
 )
 
 type newPrincipalIn struct {
-	onceIn
-	bodyIn[view.NewPrincipal]
+	OnceIn
+	BodyIn[view.NewPrincipal]
 }
 
 type patchPrincipalIn struct {
-	refIn
-	matchIn
-	bodyIn[view.PatchPrincipal]
+	RefIn
+	MatchIn
+	BodyIn[view.PatchPrincipal]
 }
 
 type deletePrincipalIn struct {
-	refIn
-	reasonIn
+	RefIn
+	ReasonIn
 }
 
 type listPrincipalsIn struct {
-	pageIn
+	PageIn
 	Kind string `query:"kind" enum:"user,service,device"`
 	Role string `query:"role" doc:"Only those that have it"`
 }
@@ -61,7 +61,7 @@ func (s *server) principals() {
 	handle(s, op{
 		id: "getPrincipal", method: http.MethodGet, path: "/principals/{ref}", summary: "Show a principal",
 		right: "principals:read on /principals/NAME",
-	}, func(ctx context.Context, c *caller, in *refIn) (*principalOut, error) {
+	}, func(ctx context.Context, c *caller, in *RefIn) (*principalOut, error) {
 		return principal(auth.Principal(ctx, c.Caller, in.Ref))
 	})
 	handle(s, op{

@@ -3,11 +3,6 @@ package api
 import (
 	"encoding/json"
 	"net/http"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-	dto "github.com/prometheus/client_model/go"
 )
 
 // newPublic serves what needs no credential. None of it tells a version or anything secret (K18).
@@ -45,36 +40,6 @@ func (a *API) readyz(w http.ResponseWriter, _ *http.Request) {
 		}
 	}
 	plain(w, http.StatusOK, "ok")
-}
-
-// metrics has a registry of its own, so that nothing is shown by accident.
-func (a *API) metrics() (http.Handler, error) {
-	r := prometheus.NewRegistry()
-	all := append([]prometheus.Collector{
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-	}, a.Collectors...)
-	for _, c := range all {
-		if err := r.Register(c); err != nil {
-			return nil, err
-		}
-	}
-	return promhttp.HandlerFor(withoutVersion{r}, promhttp.HandlerOpts{}), nil
-}
-
-// withoutVersion leaves out the metric whose label is the version of Go (K18).
-type withoutVersion struct{ prometheus.Gatherer }
-
-// Gather gathers all but that.
-func (g withoutVersion) Gather() ([]*dto.MetricFamily, error) {
-	all, err := g.Gatherer.Gather()
-	kept := all[:0]
-	for _, f := range all {
-		if f.GetName() != "go_info" {
-			kept = append(kept, f)
-		}
-	}
-	return kept, err
 }
 
 func noStore(h http.Handler) http.Handler {

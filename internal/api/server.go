@@ -152,42 +152,51 @@ func (o op) curl() string {
 	return cmd + " -X " + o.method + " -H 'Content-Type: application/json' -d '" + o.example + "' '" + url + "'"
 }
 
-// Parts of requests.
+// Parts of requests. The framework finds them only if their names are exported.
 type (
-	refIn struct {
+	// RefIn names a principal in the path.
+	RefIn struct {
 		Ref string `path:"ref" doc:"Name or id"`
 	}
-	idIn struct {
+	// IDIn names a credential, a session or a device in the path.
+	IDIn struct {
 		ID string `path:"id"`
 	}
-	nameIn struct {
+	// NameIn names a scope or a role in the path.
+	NameIn struct {
 		Name string `path:"name"`
 	}
-	pageIn struct {
+	// PageIn asks for one page of a list.
+	PageIn struct {
 		Cursor string `query:"cursor" maxLength:"1024" doc:"next_cursor of the page before"`
-		Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+		Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"100"`
 	}
-	reasonIn struct {
+	// ReasonIn says why something is ended.
+	ReasonIn struct {
 		Reason string `query:"reason" doc:"For the audit log"`
 	}
-	onceIn struct {
+	// OnceIn makes a POST safe to repeat.
+	OnceIn struct {
 		Key string `header:"Idempotency-Key" minLength:"1" maxLength:"255" pattern:"^[!-~]+$" doc:"The same request with the same key is done once and answered the same for a day"`
 	}
-	matchIn struct {
+	// MatchIn makes a change depend on the version that was read.
+	MatchIn struct {
 		IfMatch string `header:"If-Match" doc:"ETag: refused with 412 if it was changed meanwhile"`
 	}
-	bodyIn[T any] struct {
+	// BodyIn is a body that must be there.
+	BodyIn[T any] struct {
 		Body T
 	}
-	optionalIn[T any] struct {
+	// OptionalIn is a body that may be left out.
+	OptionalIn[T any] struct {
 		Body *T
 	}
 )
 
-func (m matchIn) conditional() bool { return m.IfMatch != "" && m.IfMatch != "*" }
+func (m MatchIn) conditional() bool { return m.IfMatch != "" && m.IfMatch != "*" }
 
 // version returns the version that If-Match demands; 0 for none.
-func (m matchIn) version() (int64, error) {
+func (m MatchIn) version() (int64, error) {
 	if !m.conditional() {
 		return 0, nil
 	}

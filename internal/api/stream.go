@@ -17,9 +17,9 @@ import (
 )
 
 // exportPage is how many events are read at a time.
-const exportPage = 1000
+const exportPage = 500
 
-type exportIn struct{ eventsIn }
+type exportIn struct{ EventsIn }
 
 // streamOut is a long answer.
 type streamOut struct {
@@ -84,10 +84,19 @@ func (s *server) stream(c *caller, contentType string, write func(context.Contex
 			}
 			defer watched.Close()
 		}
+		out := &response{ResponseWriter: w}
 		w.Header().Set("Content-Type", contentType)
-		if err := write(ctx, w); err != nil {
-			s.api.Log.Error("an answer broke off", "path", r.URL.Path, "err", err)
-			panic(http.ErrAbortHandler)
+		if err := write(ctx, out); err != nil {
+			s.broken(out, r, err)
 		}
 	}}
+}
+
+// broken answers an error as a problem if nothing was written yet.
+func (s *server) broken(w *response, r *http.Request, err error) {
+	s.api.Log.Error("an answer broke off", "path", r.URL.Path, "err", err)
+	if w.wrote {
+		panic(http.ErrAbortHandler)
+	}
+	problemOf(err, "body", false).write(w)
 }

@@ -38,6 +38,12 @@ func (s *server) system() {
 		return s.stream(c, "application/octet-stream", func(ctx context.Context, w io.Writer) error { return auth.Backup(ctx, c.Caller, w) }), nil
 	})
 	handle(s, op{
+		id: "acceptClock", method: http.MethodPost, path: "/system/accept-clock", summary: "Believe the clock of this machine, although it was later before",
+		right: "(local administrator)", status: http.StatusNoContent,
+	}, func(ctx context.Context, c *caller, _ *struct{}) (*empty, error) {
+		return nil, auth.AcceptClock(ctx, c.Caller)
+	})
+	handle(s, op{
 		id: "doctor", method: http.MethodGet, path: "/system/doctor", summary: "Look whether the running server is well",
 		right: "(local administrator)",
 	}, func(ctx context.Context, c *caller, _ *struct{}) (*healthOut, error) {

@@ -11,7 +11,7 @@ import (
 	"cardea/internal/view"
 )
 
-type verifyIn = bodyIn[view.Verify]
+type verifyIn = BodyIn[view.Verify]
 
 type (
 	verdictOut     = reply[view.Verdict]

@@ -136,7 +136,7 @@ type NewCredential struct {
 
 // NewCredentials asks for several tokens, all or none.
 type NewCredentials struct {
-	Items []NewCredential `json:"items" nullable:"false" minItems:"1" maxItems:"500"`
+	Credentials []NewCredential `json:"credentials" nullable:"false" minItems:"1" maxItems:"500"`
 }
 
 // IssuedList is the answer to [NewCredentials], in the same order.
