@@ -53,6 +53,9 @@ func (s *Store) classify(err error) fault {
 	case errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrConnDone), errors.Is(err, sql.ErrTxDone):
 		return fault{kind: credential.Down, message: "the connection to the database is lost", fatal: true}
 	}
+	if s.closed.Load() {
+		return fault{kind: credential.Down, message: "the store is closed", fatal: true}
+	}
 	return fault{kind: credential.Internal, message: "unexpected error of the database"}
 }
 

@@ -4,6 +4,11 @@ import (
 	"cardea/internal/credential"
 	"context"
 	"database/sql"
+	"errors"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
 )
 
 // CheckSQLite is checkSQLite for tests.
@@ -65,4 +70,61 @@ func (s *Store) CredentialInsert() string {
 func CredentialArgs(c *credential.Credential) []any {
 	c.Version = 1
 	return credentialArgs(c)
+}
+
+// CommitThen commits, and calls then once the writer has taken the change up.
+func (s *Store) CommitThen(ctx context.Context, c credential.Change, then func()) error {
+	return s.writer.do(&call{ctx: ctx, events: c.Events, apply: func(t *tx) error {
+		then()
+		return t.change(c.Ops)
+	}})
+}
+
+// BreakJournal makes the journal fail, MendJournal makes it work again.
+func (s *Store) BreakJournal() error { return s.journal.file.Close() }
+
+// MendJournal undoes BreakJournal.
+func (s *Store) MendJournal() (err error) {
+	s.journal.file, err = os.OpenFile(s.journal.path, os.O_RDWR, 0)
+	return err
+}
+
+// Seen returns the newest revision that the feed knows of.
+func (s *Store) Seen() int64 { return s.feed.seen.Load() }
+
+// MigrateHalf opens a database and runs the first statements of its first migration as a process does that is killed then.
+func MigrateHalf(ctx context.Context, url string) error {
+	s := &Store{log: slog.New(slog.DiscardHandler), now: time.Now, poll: time.Hour}
+	s.feed.init()
+	open := func() (dialect, error) { return openPostgres(ctx, s, url) }
+	if path, ok := strings.CutPrefix(url, "sqlite:"); ok {
+		open = func() (dialect, error) { return openSQLite(ctx, s, path) }
+	}
+	d, err := open()
+	if err != nil {
+		return err
+	}
+	defer d.close() // without COMMIT, as the end of a process does
+	s.dialect = d
+	return d.migrating(ctx, func(c *sql.Conn) error {
+		if _, err := c.ExecContext(ctx, "CREATE TABLE cardea_schema (version BIGINT PRIMARY KEY)"); err != nil {
+			return err
+		}
+		if _, err := c.ExecContext(ctx, d.begin()); err != nil {
+			return err
+		}
+		text, err := migrations.ReadFile("migrations/" + d.name() + "/0001_base.sql")
+		if err != nil {
+			return err
+		}
+		left := 5
+		_ = statements(string(text), func(statement string) error {
+			if left--; left < 0 {
+				return errors.New("killed")
+			}
+			_, err = c.ExecContext(ctx, statement)
+			return err
+		})
+		return err
+	})
 }

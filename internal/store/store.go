@@ -31,6 +31,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"cardea/internal/credential"
@@ -61,6 +62,7 @@ type Store struct {
 	rooms   rooms // what Exclusive holds on SQLite
 
 	closing sync.Once
+	closed  atomic.Bool
 	stop    context.CancelFunc // ends the background goroutines
 	behind  sync.WaitGroup     // waits for them
 }
@@ -154,11 +156,7 @@ func (s *Store) Close() error {
 			s.stop()
 		}
 		s.behind.Wait()
-		for _, st := range []*sql.Stmt{s.lookup, s.tail} {
-			if st != nil {
-				st.Close()
-			}
-		}
+		s.closed.Store(true)
 		if s.journal != nil {
 			s.journal.close()
 		}

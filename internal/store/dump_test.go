@@ -1,0 +1,340 @@
+package store_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"cardea/internal/credential"
+	"cardea/internal/store"
+	"cardea/internal/testkit"
+)
+
+// fill puts something into every table.
+func fill(t testing.TB, s *store.Store) {
+	t.Helper()
+	p, gone := device(1), device(2)
+	p.Attrs = map[string]string{"note": "tab\t nl\n quote\" <>& \u2028 ⛽ \u009b"}
+	commit(t, s,
+		credential.CreatePrincipal{Principal: p}, credential.CreatePrincipal{Principal: gone},
+		credential.PutScope{Scope: credential.Scope{Org: "default", Name: "s", Rules: []credential.Rule{{Permission: credential.Allow, Action: "http:*", Resource: "/**"}}}},
+		credential.PutRole{Role: credential.Role{Org: "default", Name: "r", Scopes: []string{"s"}}},
+		credential.PutRoute{Route: credential.Route{Prefix: "/db/", Upstream: "http://127.0.0.1:1", CreatedAt: day}},
+		credential.PutKey{Key: credential.Key{ID: "k", Purpose: "data", Sealed: []byte{0, 255}, CreatedAt: day}},
+		credential.PutSetting{Name: "a", Value: "b"},
+		credential.ReserveSerial{Serial: credential.Serial{Serial: "0a", For: "pump-1", ReservedAt: day}},
+		credential.Remember{Key: "k", Request: []byte{1}, Sealed: []byte{2}, Until: day.Add(time.Hour)},
+	)
+	for i := range 80 {
+		commit(t, s, credential.CreateCredential{Credential: token(i, p)})
+	}
+	commit(t, s, credential.DeletePrincipal{ID: gone.ID, Version: 1, At: day})
+	commit(t, s, credential.EndCredential{ID: token(0, p).ID, State: credential.StateRevoked, At: day, Reason: "lost"})
+	noErr(t, s.Record(t.Context(), []credential.Usage{{Credential: token(1, p).ID, Proof: 1, Count: 7, FirstAt: day, LastAt: day, LastSource: netip.MustParseAddr("::1")}},
+		[]credential.Refusals{{Reason: credential.NoCredential, Door: "http", Count: 1, FirstAt: day, LastAt: day}}))
+	_, err := s.Once(t.Context(), "once", day.Add(time.Hour))
+	noErr(t, err)
+}
+
+func dump(t testing.TB, s *store.Store) string {
+	t.Helper()
+	var b bytes.Buffer
+	noErr(t, s.Dump(context.WithoutCancel(t.Context()), &b))
+	return b.String()
+}
+
+// D15: what is dumped from one database is the same after loading it into the other, and back.
+func TestDumpAndLoadAcrossDatabases(t *testing.T) {
+	first := open(t, store.Config{URL: sqliteURL(t)})
+	fill(t, first)
+	want := dump(t, first)
+	for table := range store.DumpedColumns() {
+		if !strings.Contains(want, `{"table":"`+table+`"`) {
+			t.Errorf("the test puts nothing into table %s", table)
+		}
+	}
+	text := want
+	for _, url := range []string{testkit.Postgres(t), testkit.Postgres(t), sqliteURL(t)} {
+		s := open(t, store.Config{URL: url})
+		noErr(t, s.Load(t.Context(), strings.NewReader(text), store.LoadConfig{}))
+		text = dump(t, s)
+		equal(t, "dump of "+url, strings.Split(text, "\n"), strings.Split(want, "\n"))
+		verified(t, s)
+		commit(t, s, credential.CreatePrincipal{Principal: device(3)}) // and it goes on from there
+		verified(t, s)
+		if err := s.Load(t.Context(), strings.NewReader(text), store.LoadConfig{}); err == nil || credential.KindOf(err) != credential.Conflict {
+			t.Errorf("load into a database that is not empty: %v", err)
+		}
+	}
+}
+
+// Every column of every table of either database is in a dump.
+func TestADumpForgetsNothing(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		s := open(t, store.Config{URL: url})
+		query := "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public' ORDER BY table_name, ordinal_position"
+		if strings.HasPrefix(url, "sqlite") {
+			query = "SELECT m.name, c.name FROM sqlite_schema m, pragma_table_info(m.name) c WHERE m.type = 'table' ORDER BY m.name, c.cid"
+		}
+		rows, err := s.Read().Query(query)
+		noErr(t, err)
+		defer rows.Close()
+		have := map[string][]string{}
+		for rows.Next() {
+			var table, column string
+			noErr(t, rows.Scan(&table, &column))
+			have[table] = append(have[table], column)
+		}
+		delete(have, "cardea_schema") // it is in the header
+		equal(t, "tables and columns", store.DumpedColumns(), have)
+	})
+}
+
+// D15: a dump that is made while others write is one state: its log ends at its head, and it loads.
+func TestDumpUnderLoad(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		s := open(t, store.Config{URL: url})
+		var group sync.WaitGroup
+		ctx, stop := context.WithCancel(t.Context())
+		for w := range 4 {
+			group.Go(func() {
+				for i := 0; ctx.Err() == nil; i++ {
+					p := device(w*100_000 + i)
+					if _, err := s.Commit(t.Context(), change(credential.CreatePrincipal{Principal: p}, credential.CreateCredential{Credential: token(w*100_000+i, p)})); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		noErr(t, s.Wait(t.Context(), 0))
+		for range 3 {
+			text := dump(t, s)
+			other := open(t, store.Config{URL: sqliteURL(t)})
+			noErr(t, other.Load(t.Context(), strings.NewReader(text), store.LoadConfig{}))
+			verified(t, other)
+		}
+		stop()
+		group.Wait()
+	})
+}
+
+// C06, A06: what is not a whole dump of this version is refused by the line, and leaves the database empty.
+func TestLoadRefuses(t *testing.T) {
+	s := open(t, store.Config{URL: sqliteURL(t)})
+	p := device(1)
+	commit(t, s, credential.CreatePrincipal{Principal: p}, credential.CreateCredential{Credential: token(1, p)})
+	commit(t, s, credential.EndCredential{ID: token(1, p).ID, State: credential.StateRevoked, At: day})
+	good := strings.SplitAfter(dump(t, s), "\n")
+	good = good[:len(good)-1]
+	line := func(part string) int {
+		i := slices.IndexFunc(good, func(l string) bool { return strings.Contains(l, part) })
+		if i < 0 {
+			t.Fatalf("no line with %s in %s", part, good)
+		}
+		return i
+	}
+	replace := func(part, old, new string) []string {
+		out := slices.Clone(good)
+		i := line(part)
+		out[i] = strings.Replace(out[i], old, new, 1)
+		if out[i] == good[i] {
+			t.Fatalf("%q is not in %s", old, good[i])
+		}
+		return out
+	}
+	without := func(part string) []string { return slices.Delete(slices.Clone(good), line(part), line(part)+1) }
+	event := `"table":"events","row":{"seq":2`
+	swapped := slices.Clone(good)
+	swapped[line(event)], swapped[line(event)+1] = swapped[line(event)+1], swapped[line(event)]
+	noProofs := slices.Clone(good)
+	before, rest, _ := strings.Cut(good[line(`"table":"credentials"`)], `"proofs":"`)
+	_, after, _ := strings.Cut(rest, `]","version"`)
+	noProofs[line(`"table":"credentials"`)] = before + `"proofs":"[]","version"` + after
+	for name, c := range map[string]struct {
+		dump []string
+		want string
+	}{
+		"nothing":               {nil, "line 1"},
+		"something else":        {[]string{"{}\n"}, "not the header"},
+		"newer format":          {replace("cardea_dump", `"cardea_dump":1`, `"cardea_dump":2`), "format 2"},
+		"newer schema":          {replace("cardea_dump", `"schema":1`, `"schema":2`), "schema 2"},
+		"cut off":               {good[:len(good)-1], "cut off"},
+		"cut within":            {append(slices.Clone(good[:3]), good[3][:20]), "line 4"},
+		"two dumps":             {append(slices.Clone(good), good...), "follows the end"},
+		"row missing":           {without(`"table":"credentials"`), "rows"},
+		"row twice":             {slices.Insert(slices.Clone(good), 1, good[1]), "rows"},
+		"unknown table":         {replace(`"table":"principals"`, `principals`, `sqlite_schema`), `"sqlite_schema"`},
+		"unknown column":        {replace(`"table":"principals"`, `"name"`, `"nick"`), `"nick"`},
+		"column missing":        {replace(`"table":"principals"`, `"kind":"device",`, ``), "kind of table principals: is missing"},
+		"text for a number":     {replace(`"table":"principals"`, `"version":1`, `"version":"1"`), "whole number"},
+		"null":                  {replace(`"table":"principals"`, `"name":"pump-1"`, `"name":null`), "not a string"},
+		"not JSON in JSON":      {replace(`"table":"credentials"`, `"tags":"[]"`, `"tags":"["`), "not JSON"},
+		"no proofs":             {noProofs, "a rule of the database is broken"},
+		"NUL":                   {replace(`"table":"principals"`, `"description":""`, `"description":"\u0000"`), "NUL"},
+		"event altered":         {replace(event, `"org":"default"`, `"org":"defaulT"`), "event 2"},
+		"event missing":         {recount(without(event)), "event 2"},
+		"events swapped":        {swapped, "event 2"},
+		"last event cut":        {recount(without(`"table":"events","row":{"seq":3`)), "event 3"},
+		"head altered":          {replace(`"table":"head"`, `"hash":"`, `"hash":"AAAA`), "event 3"},
+		"revision in header":    {replace("cardea_dump", `"revision":3`, `"revision":4`), "revision 4"},
+		"rows in trailer":       {replace(`"end"`, `"rows":`, `"rows":1`), "rows"},
+		"principal missing":     {recount(without(`"table":"principals"`)), "do not fit"},
+		"oversized line":        {append(slices.Clone(good[:1]), `{"table":"`+strings.Repeat("x", 9<<20)+"\"}\n"), "longer than"},
+		"garbage after the row": {replace(`"table":"principals"`, "}}\n", "}} {}\n"), "not a row"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := strings.Join(c.dump, "")
+			to := open(t, store.Config{URL: sqliteURL(t)})
+			err := to.Load(t.Context(), strings.NewReader(text), store.LoadConfig{})
+			if err == nil || credential.KindOf(err) != credential.Invalid || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+			noErr(t, to.Load(t.Context(), strings.NewReader(strings.Join(good, "")), store.LoadConfig{})) // it is still empty
+		})
+	}
+}
+
+// recount gives a dump the trailer of as many rows as it has, so that the count is not what gives it away.
+func recount(lines []string) []string {
+	return append(slices.Clone(lines[:len(lines)-1]), fmt.Sprintf("{\"end\":1,\"rows\":%d}\n", len(lines)-2))
+}
+
+// A reader that fails fails the load, whole.
+func TestLoadOfABrokenStream(t *testing.T) {
+	s := open(t, store.Config{URL: sqliteURL(t)})
+	err := s.Load(t.Context(), errReader{}, store.LoadConfig{})
+	if err == nil || credential.KindOf(err) != credential.Invalid {
+		t.Errorf("got %v", err)
+	}
+	if err := s.Dump(t.Context(), errWriter{}); err == nil {
+		t.Error("a dump to a full disk went well")
+	}
+}
+
+type errReader struct{}
+
+func (errReader) Read([]byte) (int, error) { return 0, errors.New("damaged") }
+
+type errWriter struct{}
+
+func (errWriter) Write([]byte) (int, error) { return 0, errors.New("full") }
+
+// K17, D15: last week's backup does not bring back what was revoked since.
+func TestARestoredBackupKeepsRevocations(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		dir := t.TempDir()
+		journal := filepath.Join(dir, "revoked")
+		s := open(t, store.Config{URL: sqliteURL(t), Journal: journal})
+		p, q := device(1), device(2)
+		commit(t, s, credential.CreatePrincipal{Principal: p}, credential.CreatePrincipal{Principal: q})
+		for i := range 4 {
+			commit(t, s, credential.CreateCredential{Credential: token(i, p)})
+		}
+		commit(t, s, credential.CreateCredential{Credential: token(4, q)})
+		commit(t, s, credential.EndCredential{ID: token(0, p).ID, State: credential.StateRevoked, At: day})
+		old := dump(t, s)
+		later := day.Add(time.Hour)
+		commit(t, s, credential.EndCredential{ID: token(1, p).ID, State: credential.StateRevoked, At: later},
+			credential.EndCredential{ID: token(2, p).ID, State: credential.StateDeleted, At: later})
+		commit(t, s, credential.EndCredential{ID: token(1, p).ID, State: credential.StateDeleted, At: later.Add(time.Hour)})
+		commit(t, s, credential.DeletePrincipal{ID: q.ID, Version: 1, At: later})
+		made := token(9, p) // made and revoked after the backup
+		commit(t, s, credential.CreateCredential{Credential: made}, credential.EndCredential{ID: made.ID, State: credential.StateRevoked, At: later})
+		noErr(t, s.Close())
+
+		revoked, err := store.ReadJournal(journal)
+		noErr(t, err)
+		equal(t, "journal", revoked, map[string]time.Time{
+			token(0, p).ID: day, token(1, p).ID: later, token(2, p).ID: later, token(4, q).ID: later, made.ID: later,
+		})
+		fresh := filepath.Join(dir, "fresh")
+		restored := open(t, store.Config{URL: url, Journal: fresh})
+		noErr(t, restored.Load(t.Context(), strings.NewReader(old), store.LoadConfig{Revoked: revoked}))
+		for i, want := range []credential.State{credential.StateRevoked, credential.StateRevoked, credential.StateRevoked, credential.StateActive, credential.StateRevoked} {
+			r, err := restored.Credential(t.Context(), token(i, p).ID)
+			noErr(t, err)
+			if r.Credential.State != want {
+				t.Errorf("credential %d is %s", i, r.Credential.State)
+			}
+			if i == 1 {
+				equal(t, "end", []any{r.Credential.EndedAt, r.Credential.EndReason}, []any{later, "revoked after the backup was made"})
+			}
+		}
+		events := verified(t, restored)
+		var again []string
+		for _, e := range events {
+			if e.Reason == "revoked after the backup was made" && e.Type == "credential.revoke" && e.Actor.Principal == "system" {
+				again = append(again, e.Subject.ID+" "+e.Subject.Name)
+			}
+		}
+		equal(t, "events", again, []string{token(1, p).ID + " pump-1", token(2, p).ID + " pump-1", token(4, q).ID + " pump-2"})
+		known, err := store.ReadJournal(fresh)
+		noErr(t, err)
+		delete(revoked, made.ID)
+		equal(t, "journal of the restored one", known, revoked)
+	})
+}
+
+func TestJournal(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		path := filepath.Join(t.TempDir(), "revoked")
+		none, err := store.ReadJournal(path)
+		noErr(t, err)
+		equal(t, "journal that does not exist", none, map[string]time.Time{})
+		s := open(t, store.Config{URL: url}) // without a journal
+		p := device(1)
+		commit(t, s, credential.CreatePrincipal{Principal: p})
+		for i := range 3 {
+			commit(t, s, credential.CreateCredential{Credential: token(i, p)})
+		}
+		end := func(i int) credential.Op {
+			return credential.EndCredential{ID: token(i, p).ID, State: credential.StateRevoked, At: day}
+		}
+		commit(t, s, end(0))
+		s.Close()
+
+		noErr(t, os.WriteFile(path, []byte("older 5\ntor"), 0o600)) // as a crash leaves it
+		s = open(t, store.Config{URL: url, Journal: path})
+		commit(t, s, end(1))
+		text, err := os.ReadFile(path)
+		noErr(t, err)
+		at := day.UnixMicro()
+		equal(t, "journal", string(text), fmt.Sprintf("older 5\n%s %d\n%s %d\n", token(0, p).ID, at, token(1, p).ID, at))
+
+		// What could not be noted is made all the same, and says so; it is noted with the next one.
+		noErr(t, s.BreakJournal())
+		_, err = s.Commit(t.Context(), change(end(2)))
+		if err == nil || credential.KindOf(err) != credential.Down || !strings.Contains(err.Error(), "the change was made") {
+			t.Errorf("got %v", err)
+		}
+		r, err := s.Credential(t.Context(), token(2, p).ID)
+		noErr(t, err)
+		equal(t, "state", r.Credential.State, credential.StateRevoked)
+		noErr(t, s.MendJournal())
+		commit(t, s, credential.PutSetting{Name: "a"})
+		known, err := store.ReadJournal(path)
+		noErr(t, err)
+		if len(known) != 4 {
+			t.Errorf("the journal has %v", known)
+		}
+	})
+	t.Run("damaged", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "revoked")
+		noErr(t, os.WriteFile(path, []byte("a 1\nb two\nc 3\n"), 0o600))
+		if _, err := store.ReadJournal(path); err == nil || !strings.Contains(err.Error(), "line 2") {
+			t.Errorf("got %v", err)
+		}
+		if _, err := store.Open(t.Context(), store.Config{URL: sqliteURL(t), Journal: path}); err == nil {
+			t.Error("opened with a damaged journal")
+		}
+	})
+}
