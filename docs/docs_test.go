@@ -25,8 +25,9 @@ import (
 //
 // Its `console` blocks are then run in order, in one shell. A line that begins
 // with "$ " is a command (a trailing \ goes on); the lines below it are what it
-// prints, where … stands for anything. Ports of the contract stand for those
-// that the test's server really got.
+// prints, where … stands for anything. It must succeed, unless it ends with the
+// comment "# refused". Ports of the contract stand for those that the test's
+// server really got.
 var runMark = regexp.MustCompile(`<!-- run: (demo|serve|shell)((?: --[^ ]+)*) -->`)
 
 func TestDocuments(t *testing.T) {
@@ -84,7 +85,10 @@ func runDocument(t *testing.T, root, bin, file string) {
 	}
 	sh := newShell(t, dir, filepath.Dir(bin), root)
 	for _, s := range steps {
-		got := sh.run(t, ports.Replace(s.command))
+		got, status := sh.run(t, ports.Replace(s.command))
+		if refused := strings.HasSuffix(s.command, "# refused"); refused == (status == "0") {
+			t.Errorf("%s:%d: $ %s\nexit status %s\n%s", file, s.line, s.command, status, got)
+		}
 		want := strings.TrimSpace(ports.Replace(s.want))
 		if !matches(want, strings.TrimSpace(got)) {
 			t.Errorf("%s:%d: $ %s\n--- printed\n%s\n--- the document says\n%s", file, s.line, s.command, got, want)
@@ -172,7 +176,7 @@ type shell struct {
 	out chan string
 }
 
-const endMark = "-- end of command --"
+const endMark = "-- end of command -- "
 
 func newShell(t *testing.T, dir, path, root string) *shell {
 	t.Helper()
@@ -208,10 +212,12 @@ func (s *shell) read(r *os.File) {
 		n, err := r.Read(buf)
 		all = append(all, buf[:n]...)
 		for {
-			before, after, found := bytes.Cut(all, []byte(endMark+"\n"))
-			if !found {
+			before, after, found := bytes.Cut(all, []byte(endMark))
+			status, after, whole := bytes.Cut(after, []byte("\n"))
+			if !found || !whole {
 				break
 			}
+			s.out <- string(status)
 			s.out <- string(before)
 			all = append([]byte(nil), after...)
 		}
@@ -221,16 +227,17 @@ func (s *shell) read(r *os.File) {
 	}
 }
 
-func (s *shell) run(t *testing.T, command string) string {
+// run returns what a command prints and its exit status.
+func (s *shell) run(t *testing.T, command string) (out, status string) {
 	t.Helper()
-	if _, err := fmt.Fprintf(s.in, "%s\necho '%s'\n", command, endMark); err != nil {
+	if _, err := fmt.Fprintf(s.in, "%s\necho \"%s$?\"\n", command, endMark); err != nil {
 		t.Fatal(err)
 	}
-	out, open := <-s.out
+	status, open := <-s.out
 	if !open {
 		t.Fatalf("the shell ended at: %s", command)
 	}
-	return out
+	return <-s.out, status
 }
 
 // The two commands that the README begins with exist, and the first does the
