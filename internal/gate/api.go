@@ -25,6 +25,10 @@ type Outcome struct {
 
 // Identity is the answer to "who". It is immutable and shared; never write to it.
 type Identity struct {
+	entry    *entry    // what it was made from
+	compiled *compiled // the rights when it was made
+	with     *entry    // the certificate that was shown beside a token; nil for none
+
 	Org           string
 	Principal     string // name
 	PrincipalID   string
@@ -35,10 +39,6 @@ type Identity struct {
 	Proof         int       // version
 	Scopes        []string  // effective scope names: the credential's own, or those of the principal's roles
 	Deadline      time.Time // when this version ends; zero for never
-
-	entry    *entry    // what it was made from
-	with     *entry    // the certificate that was shown beside a token; nil for none
-	compiled *compiled // the rights when it was made
 }
 
 // Live describes a live thing that wants to be watched.

@@ -36,7 +36,7 @@ func (g *Gate) authorizeAgain(id *Identity, a *policy.Access) policy.Decision {
 		g.denied(id.entry, a, credential.Unavailable)
 		return policy.Decision{Reason: credential.Unavailable}
 	}
-	e, why := g.now(id, a.Source)
+	e, why := g.now(id, origin{addr: a.Source})
 	if why != credential.OK {
 		g.denied(id.entry, a, why)
 		return policy.Decision{Reason: why}
@@ -50,42 +50,45 @@ func (g *Gate) authorizeAgain(id *Identity, a *policy.Access) policy.Decision {
 
 // now returns the entry that stands for an identity now, looked up in a
 // limited time if need be.
-func (g *Gate) now(id *Identity, src netip.Addr) (*entry, credential.Reason) {
+func (g *Gate) now(id *Identity, from origin) (*entry, credential.Reason) {
 	if !id.entry.dead.Load() && (id.with == nil || !id.with.dead.Load()) {
 		return id.entry, credential.OK
 	}
 	ctx, cancel := context.WithTimeout(g.ctx, againTime)
 	defer cancel()
-	fresh, why := g.renew(ctx, id, src)
+	fresh, why := g.renew(ctx, id, from)
 	if why != credential.OK {
 		return nil, why
 	}
 	return fresh.entry, credential.OK
 }
 
+// origin is where somebody is now. Whoever does not ask about it is anywhere.
+type origin struct {
+	addr     netip.Addr
+	anywhere bool
+}
+
 // renew judges an identity again, without its secret: the same version of the
-// same credential must still be accepted from src. It returns the identity as of now.
-func (g *Gate) renew(ctx context.Context, id *Identity, src netip.Addr) (*Identity, credential.Reason) {
-	e, why := g.successor(ctx, id.entry, src)
-	if why != credential.OK || id.with == nil {
-		if why != credential.OK {
-			return nil, why
-		}
-		return e.identity(), credential.OK
-	}
-	cert, why := g.successor(ctx, id.with, src)
+// same credential must still be accepted. It returns the identity as of now.
+func (g *Gate) renew(ctx context.Context, id *Identity, from origin) (*Identity, credential.Reason) {
+	e, why := g.successor(ctx, id.entry, from)
 	if why != credential.OK {
 		return nil, why
 	}
-	if e.made.PrincipalID != cert.made.PrincipalID {
-		return nil, credential.Unbound
+	if id.with == nil {
+		return e.identity(), credential.OK
+	}
+	cert, why := g.successor(ctx, id.with, from)
+	if why != credential.OK {
+		return nil, why
 	}
 	return bind(e, cert), credential.OK
 }
 
 // successor returns what is in the table for an entry: itself, or the entry of
 // the same version that was read after. A version that is gone was ended.
-func (g *Gate) successor(ctx context.Context, old *entry, src netip.Addr) (*entry, credential.Reason) {
+func (g *Gate) successor(ctx context.Context, old *entry, from origin) (*entry, credential.Reason) {
 	h := g.cache.hash(old.key)
 	for range maxRounds {
 		e := old
@@ -100,7 +103,10 @@ func (g *Gate) successor(ctx context.Context, old *entry, src netip.Addr) (*entr
 				return nil, credential.Revoked
 			}
 		}
-		why := e.judge(g.clock.nano(), src)
+		why := e.standing(g.clock.nano())
+		if why == credential.OK && !from.anywhere {
+			why = e.judge(g.clock.nano(), from.addr)
+		}
 		if e.dead.Load() {
 			continue
 		}
@@ -137,25 +143,9 @@ func (g *Gate) Rights(id *Identity) policy.Rights {
 	if id == nil || g.shut.Load() != 0 {
 		return policy.Rights{}
 	}
-	e := id.entry
-	if e.dead.Load() || id.with != nil {
-		e = g.lasting(id)
-	}
-	if e == nil {
+	e, why := g.now(id, origin{anywhere: true})
+	if why != credential.OK {
 		return policy.Rights{}
 	}
 	return e.rights.cur.Load().Rights
 }
-
-// lasting is now without networks: those were judged when the identity was made.
-func (g *Gate) lasting(id *Identity) *entry {
-	ctx, cancel := context.WithTimeout(g.ctx, againTime)
-	defer cancel()
-	e, why := g.successor(ctx, id.entry, noAddr)
-	if why != credential.OK && why != credential.NetworkRefused {
-		return nil
-	}
-	return e
-}
-
-var noAddr netip.Addr

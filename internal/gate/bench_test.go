@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
+	"unsafe"
 
 	"cardea/internal/credential"
 	"cardea/internal/secret"
@@ -147,6 +149,40 @@ func BenchmarkRefusal(b *testing.B) {
 			for b.Loop() {
 				h.gate.Authenticate(b.Context(), ev)
 			}
+		})
+	}
+}
+
+// BenchmarkWarm is a hit whose token was just read from a connection, and so is in the
+// processor's cache: what differs between the sizes is the gate's own memory.
+func BenchmarkWarm(b *testing.B) {
+	for _, n := range []int{1000, 1_000_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			h := newHouse(b, func(c *Config) { c.CacheBytes = 1 << 30; c.Clock = nil })
+			tokens, length := fleet(b, h, n)
+			ev := &Evidence{Source: here, Door: "http"}
+			var buffer [64][61]byte
+			b.ResetTimer()
+			var spent time.Duration
+			for done := 0; done < b.N; done += len(buffer) {
+				for i := range buffer {
+					at := int(rand.Uint32N(uint32(n))) * length
+					copy(buffer[i][:], tokens[at:at+length])
+				}
+				from := time.Now()
+				for i := range buffer {
+					ev.Token = unsafe.String(&buffer[i][0], length)
+					id, out := h.gate.Authenticate(b.Context(), ev)
+					if out.Reason != credential.OK {
+						b.Fatal(out.Reason)
+					}
+					if d := h.gate.Authorize(id, post); !d.Allowed() {
+						b.Fatal(d.Reason)
+					}
+				}
+				spent += time.Since(from)
+			}
+			b.ReportMetric(float64(spent)/float64(b.N), "ns/hit")
 		})
 	}
 }

@@ -48,28 +48,30 @@ const (
 )
 
 // entry is one version of a credential, with all that is needed to judge it.
-// What a hit reads is in the first two cache lines; everything but the atomics
-// is written before the entry is in the table and never after, save the links,
+// What a hit reads is in the first cache lines. Everything but the atomics is
+// written before the entry is in the table and never after, save the links,
 // which belong to the lock that they name.
 type entry struct {
-	key       key    // of the credential
-	form      uint32 // what sort of token it is a hash of; see formOf
-	flags     uint32
-	notBefore int64 // ns since 1970
-	deadline  int64 // ns since 1970
-	hash      [32]byte
+	key      key // of the credential
+	hash     [32]byte
+	deadline int64  // ns since 1970
+	form     uint32 // what sort of token it is a hash of; see formOf
+	flags    uint32
 
-	dead   atomic.Bool // it is no longer in the table
-	used   atomic.Bool // since the hand of the clock came by
-	locked atomic.Bool // last and source are being written or read together
-	rights *rights
-	ident  atomic.Pointer[Identity]
-	count  atomic.Int64  // uses since the last flush
-	last   atomic.Int64  // when, ns since 1970
-	srcHi  atomic.Uint64 // from where
-	srcLo  atomic.Uint64
-	dirty  *entry // next in the list of those with uses; see ledger.go
+	notBefore int64       // ns since 1970
+	dead      atomic.Bool // it is no longer in the table
+	used      atomic.Bool // since the hand of the clock came by
+	rights    *rights
+	ident     atomic.Pointer[Identity]
+	count     atomic.Int64  // uses since the last flush
+	last      atomic.Int64  // when, ns since 1970
+	srcHi     atomic.Uint64 // from where
+	srcLo     atomic.Uint64
 
+	made Identity // the first one; ident points to it until rights change
+
+	locked   atomic.Bool  // last and source are being written or read together
+	dirty    *entry       // next in the list of those with uses; see ledger.go
 	first    atomic.Int64 // first of the uses since the last flush
 	revision int64
 	older    *entry // the version before; nil for none
@@ -77,8 +79,6 @@ type entry struct {
 	prev     *entry
 	cold     atomic.Pointer[cold]
 	size     int64 // bytes that it and its older versions count for; under the shard's lock
-
-	made Identity // the first one; ident points to it until rights change
 }
 
 // cold is what few entries have.

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -37,6 +38,7 @@ type faulty struct {
 	mu     sync.Mutex
 	after  func(id string, rec credential.Record, err error) (credential.Record, error) // of each Credential
 	since  func() error
+	lose   int64 // the touch of this revision is left out
 	policy func() error
 	record func() error
 }
@@ -80,7 +82,10 @@ func (f *faulty) Since(ctx context.Context, after int64, limit int) ([]credentia
 	if err := f.hook(func(f *faulty) func() error { return f.since }); err != nil {
 		return nil, 0, err
 	}
-	return f.Store.Since(ctx, after, limit)
+	touched, head, err := f.Store.Since(ctx, after, limit)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.DeleteFunc(touched, func(t credential.Touch) bool { return t.Seq == f.lose }), head, err
 }
 
 func (f *faulty) Record(ctx context.Context, u []credential.Usage, r []credential.Refusals) error {

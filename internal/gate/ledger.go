@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	maxUses    = 1 << 18 // versions with uses that wait for the store; those of more stay in their entries
-	recordRows = 5000    // of one Record
+	maxUses    = 50000 // versions with uses that are taken to the store at once; those of more wait in their entries
+	recordRows = 5000  // of one Record
 	recordTime = 10 * time.Second
 )
 
@@ -24,6 +24,8 @@ type ledger struct {
 	used    map[useKey]*credential.Usage
 	refused map[refusalKey]*credential.Refusals
 	failed  bool
+	waiting [shardCount]*entry // of each shard: a list that was not emptied
+	turn    int                // the shard to begin with
 }
 
 type useKey struct {
@@ -113,27 +115,25 @@ func values[K comparable, V any](m map[K]*V) []V {
 	return vs
 }
 
-// collect empties the entries' counts into the ledger.
+// collect empties the entries' counts into the ledger, as many as it takes.
+// The next time goes on where this one has ended.
 func (g *Gate) collect() {
-	for i := range g.cache.shards {
-		s := &g.cache.shards[i]
-		e := s.dirty.Swap(nil)
-		for e != nil && len(g.ledger.used) < maxUses {
-			next := e.dirty
-			e.dirty = nil
+	l := &g.ledger
+	for range shardCount {
+		s := &g.cache.shards[l.turn]
+		e := l.waiting[l.turn]
+		if e == nil {
+			e = s.dirty.Swap(nil)
+		}
+		for ; e != nil && len(l.used) < maxUses; e = l.waiting[l.turn] {
+			l.waiting[l.turn], e.dirty = e.dirty, nil
 			g.collectOne(e)
-			e = next
 		}
-		for e != nil { // no room: back into the list
-			next := e.dirty
-			for {
-				e.dirty = s.dirty.Load()
-				if s.dirty.CompareAndSwap(e.dirty, e) {
-					break
-				}
-			}
-			e = next
+		if e != nil {
+			l.waiting[l.turn] = e
+			return
 		}
+		l.turn = (l.turn + 1) % shardCount
 	}
 }
 

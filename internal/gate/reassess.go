@@ -59,7 +59,7 @@ func (g *Gate) reassessOne(ctx context.Context, w *Watched) error {
 		return nil
 	}
 	old := w.identity()
-	id, why := g.renew(ctx, old, w.live.Source)
+	id, why := g.renew(ctx, old, origin{addr: w.live.Source})
 	if why == credential.OK && id != old {
 		why = g.goOn(w, id)
 	}

@@ -114,7 +114,7 @@ func (g *Gate) admit(ctx context.Context, w *Watched) credential.Reason {
 		return credential.Unavailable
 	}
 	old := w.id.Load()
-	id, why := g.renew(ctx, old, w.live.Source)
+	id, why := g.renew(ctx, old, origin{addr: w.live.Source})
 	if why != credential.OK {
 		return why
 	}

@@ -27,3 +27,5 @@ func resum(token string) string {
 	}
 	return body + sum.String()
 }
+
+var noAddr netip.Addr

@@ -1,0 +1,212 @@
+package gate
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"cardea/internal/credential"
+)
+
+// hold makes the next look-up of an id stop after it has read and before it answers.
+func (h *house) hold(id string) (reached <-chan struct{}, release func()) {
+	in, out := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	h.store.set(func(f *faulty) {
+		f.after = func(asked string, rec credential.Record, err error) (credential.Record, error) {
+			if asked == id {
+				once.Do(func() {
+					close(in)
+					<-out
+				})
+			}
+			return rec, err
+		}
+	})
+	return in, func() { close(out) }
+}
+
+// Invariant 4: a look-up that has read before a change and answers after it loses.
+func TestFillLosesAgainstChange(t *testing.T) {
+	for name, change := range map[string]func(h *house, p credential.Principal, c credential.Credential){
+		"credential": func(h *house, _ credential.Principal, c credential.Credential) { h.revoke(c) },
+		"principal": func(h *house, p credential.Principal, _ credential.Credential) {
+			h.change("principal", p.ID, credential.DeletePrincipal{ID: p.ID, Version: 1, At: h.hands.now()})
+		},
+		"without revision": func(h *house, _ credential.Principal, c credential.Credential) {
+			touched := h.commit("credential", c.ID, h.end(c))
+			touched[0].Seq = 0
+			if err := h.gate.Apply(h.Context(), touched); err != nil {
+				h.Error(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			p := h.device("pump-1")
+			token, c := h.token(p)
+			reached, release := h.hold(c.ID)
+			done := make(chan credential.Reason)
+			go func() {
+				_, out := h.authenticate(token, here)
+				done <- out.Reason
+			}()
+			<-reached
+			change(h, p, c)
+			release()
+			if why := <-done; why != credential.Revoked {
+				t.Errorf("the look-up that was under way: %v", why)
+			}
+			h.refused(token, credential.Revoked)
+		})
+	}
+}
+
+// "Not found" that was read before the credential was made is not believed after.
+func TestUnknownLosesAgainstCreation(t *testing.T) {
+	h := newHouse(t)
+	p := h.device("pump-1")
+	c := h.newCredential(p)
+	h.refused(wrongSecret(t, "dev", c.ID), credential.UnknownCredential) // now it is remembered
+	token, _ := h.token(p, func(n *credential.Credential) { n.ID = c.ID })
+	h.accepted(token)
+
+	c = h.newCredential(p)
+	reached, release := h.hold(c.ID)
+	done := make(chan credential.Reason)
+	go func() {
+		_, out := h.authenticate(wrongSecret(t, "dev", c.ID), here)
+		done <- out.Reason
+	}()
+	<-reached
+	h.token(p, func(n *credential.Credential) { n.ID = c.ID })
+	release()
+	if why := <-done; why != credential.WrongSecret {
+		t.Errorf("the look-up that was under way: %v", why)
+	}
+}
+
+// N01: an answer that is older than what was applied never gets into the cache.
+func TestOldSnapshotIsNotBelieved(t *testing.T) {
+	h := newHouse(t)
+	token, c := h.token(h.device("pump-1"))
+	old, err := h.store.Store.Credential(t.Context(), c.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.revoke(c)
+	h.store.set(func(f *faulty) {
+		f.after = func(string, credential.Record, error) (credential.Record, error) { return old, nil }
+	})
+	h.refused(token, credential.Unavailable)
+	h.store.set(func(f *faulty) { f.after = nil })
+	h.refused(token, credential.Revoked)
+}
+
+// R10, R11 and invariant 4 in a storm: many authenticate, look-ups are slow at random,
+// the cache is small, one revokes. After the revocation has answered not one is accepted.
+func TestNoAcceptanceAfterRevocation(t *testing.T) {
+	for seed := range uint64(6) {
+		h := newHouse(t, func(c *Config) { c.CacheBytes = 1 << 10 }) // a few entries at most
+		h.store.set(func(f *faulty) {
+			f.after = func(_ string, rec credential.Record, err error) (credential.Record, error) {
+				if rand.IntN(4) == 0 {
+					time.Sleep(time.Duration(rand.IntN(1000)) * time.Microsecond)
+				}
+				return rec, err
+			}
+		})
+		rng := rand.New(rand.NewPCG(seed, 1))
+		p := h.device("pump-1")
+		const n = 12
+		tokens, creds := make([]string, n), make([]credential.Credential, n)
+		revoked := make([]atomic.Bool, n)
+		for i := range n {
+			tokens[i], creds[i] = h.token(p)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var accepted atomic.Int64
+		var wg sync.WaitGroup
+		for worker := range 8 {
+			wg.Go(func() {
+				for i := worker; ctx.Err() == nil; i++ {
+					was := revoked[i%n].Load()
+					id, out := h.authenticate(tokens[i%n], here)
+					if out.Reason == credential.OK {
+						accepted.Add(1)
+						if was {
+							t.Errorf("credential %d was accepted after its revocation had answered", i%n)
+						}
+					}
+					if id == nil {
+						continue
+					}
+					var w *Watched
+					cut := make(chan struct{})
+					w, why := h.gate.Watch(ctx, id, Live{Kind: "stream", Source: here, Cut: func(credential.Reason) { close(cut) }})
+					if why == credential.OK && i%3 == 0 {
+						w.Close()
+					}
+				}
+			})
+		}
+		for _, i := range rng.Perm(n) {
+			h.eventually("some are accepted", func() bool { return accepted.Swap(0) > 0 || i == 0 })
+			h.revoke(creds[i])
+			revoked[i].Store(true)
+			if live := h.gate.Sessions(credential.SessionFilter{Credential: creds[i].ID}); len(live) > 0 {
+				t.Errorf("credential %d has %d sessions after its revocation", i, len(live))
+			}
+		}
+		stop()
+		wg.Wait()
+		if n := len(h.gate.sessions.all()); n != 0 {
+			t.Errorf("%d sessions are left", n)
+		}
+	}
+}
+
+// A session that begins while its credential is revoked is refused or cut, whoever comes first.
+func TestWatchAgainstRevocation(t *testing.T) {
+	h := newHouse(t)
+	p := h.device("pump-1")
+	var refusedN, cutN int
+	for round := range 200 {
+		token, c := h.token(p)
+		id := h.accepted(token)
+		var cuts atomic.Int32
+		var wg sync.WaitGroup
+		var w *Watched
+		var why credential.Reason
+		start := make(chan struct{})
+		wg.Go(func() {
+			<-start
+			if round%2 == 0 {
+				time.Sleep(time.Duration(rand.IntN(200)) * time.Microsecond)
+			}
+			w, why = h.gate.Watch(context.Background(), id, Live{Source: here, Cut: func(credential.Reason) { cuts.Add(1) }})
+		})
+		touched := h.commit("credential", c.ID, h.end(c))
+		close(start)
+		if err := h.gate.Apply(t.Context(), touched); err != nil {
+			t.Fatal(err)
+		}
+		wg.Wait()
+		switch {
+		case why == credential.OK && cuts.Load() == 1:
+			cutN++
+			w.Close()
+		case why == credential.Revoked && cuts.Load() == 0 && w == nil:
+			refusedN++
+		default:
+			t.Fatalf("round %d: %v, cut %d times", round, why, cuts.Load())
+		}
+	}
+	t.Logf("%d refused, %d cut", refusedN, cutN)
+	if n := h.gate.sessions.count(); n != 0 {
+		t.Errorf("%d sessions are left", n)
+	}
+}
