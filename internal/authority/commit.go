@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"cardea/internal/credential"
 )
@@ -166,15 +168,18 @@ func notFound(noun, ref string) error {
 }
 
 // quote makes what a caller sent fit for a message.
-func quote(s string) string {
-	const most = 80
+func quote(s string) string { return `"` + printable(s) + `"` }
+
+// printable cuts a text and replaces what would not print.
+func printable(s string) string {
+	const most = 100
 	if len(s) > most {
-		s = s[:most] + "…"
+		s = strings.ToValidUTF8(s[:most], "") + "…"
 	}
-	return strings.ToValidUTF8(strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
 			return '?'
 		}
 		return r
-	}, `"`+s+`"`), "?")
+	}, s)
 }

@@ -78,6 +78,7 @@ type wishes struct {
 	all    []NewCredential
 	prefix func(int) string
 	owners map[string]owner // by how the request names them
+	stale  bool
 }
 
 // owner is a principal that a credential is wished for; found is false if there is no such one.
@@ -124,9 +125,12 @@ func (w *wishes) authorize(ctx context.Context) error {
 
 // grant makes all of the wishes in one change.
 func (w *wishes) grant(ctx context.Context, m *memo) (reply, error) {
-	if err := w.load(ctx); err != nil {
-		return reply{}, err
+	if w.stale {
+		if err := w.load(ctx); err != nil {
+			return reply{}, err
+		}
 	}
+	w.stale = true // a further attempt must look again
 	b, err := w.a.book(ctx, w.c.Org)
 	if err != nil {
 		return reply{}, err

@@ -131,6 +131,14 @@ func TestRolesOfKeysCannotBeForged(t *testing.T) {
 	r.Scopes = []string{credential.ScopeAdmin}
 	_, err = h.PutRole(t.Context(), h.local, r)
 	fails(t, err, credential.ReadOnly)
+	// Should one be in the database all the same, by an older version or by hand, it is not given to a device.
+	_, err = h.store.Commit(t.Context(), credential.Change{
+		Ops:    []credential.Op{credential.PutRole{Role: r}},
+		Events: []credential.Event{{Type: "role.update", Org: r.Org, Subject: aboutRole(r.Name)}},
+	})
+	h.must(err)
+	_, err = h.GenerateKey(t.Context(), h.local, NewKey{ID: "d2", Scopes: []string{"telemetry:write"}})
+	fails(t, err, credential.Conflict, "only:telemetry:write")
 }
 
 func TestKeyGenNamesEveryBadFieldAtOnce(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 
 // Caller is who asks for an act. It is an argument of every method; none travels in a context.
 type Caller struct {
-	Org    string
+	Org    string // never empty: the local administrator acts in an organisation too
 	Rights policy.Rights
 	Local  bool // the administrator's socket: may everything
 	Actor  credential.Actor

@@ -18,7 +18,7 @@ func (a *Authority) Authorize(c Caller, verb, object string) error {
 	if c.Rights.Decide(&ask).Allowed() {
 		return nil
 	}
-	return credential.Errorf(credential.NoRight, "the right %s on %s is missing", verb, object)
+	return credential.Errorf(credential.NoRight, "the right %s on %s is missing", verb, printable(object))
 }
 
 // permit is [Authority.Authorize] for a thing that exists: who may not even read it gets hidden, the
