@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"time"
 
@@ -38,22 +39,17 @@ func readCSR(p *credential.Problems, field string, csr []byte) *publicKey {
 
 // addFields takes over what another package found wrong, under this request's name of the field.
 func addFields(p *credential.Problems, field string, err error) {
-	e, ok := err.(*credential.Error)
-	if !ok || len(e.Fields) == 0 {
-		p.Add(field, "%s", publicText(err))
+	e, ok := errors.AsType[*credential.Error](err)
+	if !ok {
+		p.Add(field, "cannot be read")
 		return
+	}
+	if len(e.Fields) == 0 {
+		p.Add(field, "%s", e.Public())
 	}
 	for _, f := range e.Fields {
 		p.Add(field, "%s", f.Message)
 	}
-}
-
-// publicText is what a caller may see of an error.
-func publicText(err error) string {
-	if e, ok := err.(*credential.Error); ok {
-		return e.Public()
-	}
-	return "cannot be read"
 }
 
 // leafWish is what a certificate shall say.

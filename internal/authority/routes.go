@@ -69,7 +69,7 @@ func (a *Authority) PutRoute(ctx context.Context, c Caller, r credential.Route) 
 		return r, err
 	}
 	r.Source = routeFromAPI
-	// Under the lock no other node adds a route that overlaps with this one.
+	// Under the lock no other node adds a route that overlaps with this one, so once is enough.
 	err := a.store.Exclusive(ctx, "routes", func(ctx context.Context) error {
 		var err error
 		r, err = retry(1, func() (credential.Route, error) { return a.putRoute(ctx, c, r) })
