@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"cardea/internal/credential"
 	"cardea/internal/store"
 	"cardea/internal/testkit"
@@ -304,7 +306,8 @@ func TestAnswersAreOfTheirRevision(t *testing.T) {
 				p := p
 				p.Version, c.Version = v, v
 				_, err := s.Commit(t.Context(), credential.Change{Ops: []credential.Op{
-					credential.UpdatePrincipal{Principal: p}, credential.UpdateCredential{Credential: c},
+					credential.UpdatePrincipal{Principal: p},
+					credential.UpdateCredential{Credential: c},
 					credential.PutScope{Scope: credential.Scope{Org: "default", Name: "s", Version: v}},
 				}, Events: []credential.Event{about("x", "y")}})
 				if err != nil {
@@ -331,6 +334,7 @@ func TestAnswersAreOfTheirRevision(t *testing.T) {
 
 func TestClose(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
+		before := goleak.IgnoreCurrent()
 		s := open(t, store.Config{URL: url})
 		release := s.Hold(t.Context())
 		done := make(chan error, 1)
@@ -362,5 +366,7 @@ func TestClose(t *testing.T) {
 		again := open(t, store.Config{URL: url})
 		_, err := again.Principal(t.Context(), "default", device(1).ID)
 		noErr(t, err)
+		noErr(t, again.Close())
+		goleak.VerifyNone(t, before)
 	})
 }

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cardea/internal/credential"
 	"context"
 	"database/sql"
 	"errors"
@@ -9,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"cardea/internal/credential"
 )
 
 // CheckSQLite is checkSQLite for tests.

@@ -298,3 +298,41 @@ func (s *safeBuffer) String() string {
 	defer s.mu.Unlock()
 	return s.b.String()
 }
+
+// A COMMIT that nobody has answered is told as what it is.
+func TestAnUncertainCommit(t *testing.T) {
+	url := testkit.Postgres(t)
+	s := open(t, store.Config{URL: url})
+	for _, statement := range []string{
+		"CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(1); RETURN NULL; END $$",
+		"CREATE CONSTRAINT TRIGGER die AFTER INSERT ON settings DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION die()", // runs within COMMIT
+	} {
+		_, err := rawExec(s, statement)
+		noErr(t, err)
+	}
+	_, err := s.Commit(t.Context(), change(credential.PutSetting{Name: "a"}))
+	if err == nil || credential.KindOf(err) != credential.Down || !strings.Contains(err.(*credential.Error).Public(), "may or may not have been made") {
+		t.Errorf("got %v", err)
+	}
+	commit(t, s, credential.CreatePrincipal{Principal: device(1)}) // and it goes on
+	verified(t, s)
+}
+
+// Whoever has lost the lock of Exclusive is told, since another node has it by now.
+func TestExclusiveTellsThatItsLockIsLost(t *testing.T) {
+	url := testkit.Postgres(t)
+	s, other := open(t, store.Config{URL: url}), open(t, store.Config{URL: url})
+	err := s.Exclusive(t.Context(), "x", func(ctx context.Context) error {
+		var killed int
+		noErr(t, other.Read().QueryRow("SELECT count(*) FROM (SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) k").Scan(&killed))
+		if killed != 1 {
+			t.Errorf("%d locks", killed)
+		}
+		<-ctx.Done()
+		return context.Cause(ctx)
+	})
+	if err == nil || credential.KindOf(err) != credential.Down {
+		t.Errorf("got %v", err)
+	}
+	noErr(t, other.Exclusive(t.Context(), "x", func(context.Context) error { return nil }))
+}

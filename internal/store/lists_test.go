@@ -285,3 +285,24 @@ func TestOnceAndReplies(t *testing.T) {
 		equal(t, "removed", removed, int64(3))
 	})
 }
+
+// A flood of refusals, from as many sources as there may be, does not fill the disk: the oldest go first.
+func TestPruneEndsAFlood(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		s := open(t, store.Config{URL: url})
+		_, err := rawExec(s, `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100300)
+			INSERT INTO refusals (hour, credential, reason, door, source, times, first_at, last_at)
+			SELECT i, '', 'no_credential', 'http', '', 1, i, i FROM n`)
+		noErr(t, err)
+		now := time.UnixMicro(200_000)
+		removed, err := s.Prune(t.Context(), now)
+		noErr(t, err)
+		equal(t, "removed", removed, int64(300))
+		removed, err = s.Prune(t.Context(), now)
+		noErr(t, err)
+		equal(t, "removed again", removed, int64(0))
+		left, err := s.RefusalsOf(t.Context(), time.UnixMicro(301), 1)
+		noErr(t, err)
+		equal(t, "newest", left[0].LastAt, time.UnixMicro(100_300).UTC())
+	})
+}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -26,7 +27,8 @@ const revisionLock = 0x63617264_6561 // "cardea"
 
 // postgresDB is the dialect of PostgreSQL.
 type postgresDB struct {
-	db     *sql.DB
+	db     *sql.DB // writing, lists, locks
+	point  *sql.DB // look-ups and the feed
 	config *pgx.ConnConfig
 	where  string // "PostgreSQL at db.example:5432, database cardea"
 	log    *slog.Logger
@@ -51,18 +53,24 @@ func openPostgres(ctx context.Context, s *Store, url string) (dialect, error) {
 	}
 	d := &postgresDB{config: config, log: s.log, poll: s.poll}
 	d.where = fmt.Sprintf("PostgreSQL at %s, database %s", net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port))), config.Database)
-	d.db = stdlib.OpenDB(*config, stdlib.OptionAfterConnect(durable))
-	d.db.SetMaxOpenConns(10)
-	d.db.SetMaxIdleConns(10)
-	d.db.SetConnMaxIdleTime(5 * time.Minute)
-	s.read, s.point = d.db, d.db
+	d.db, d.point = d.pool(8), d.pool(6)
+	s.read, s.point = d.db, d.point
 	ctx, cancel := context.WithTimeout(ctx, 2*connectPatience)
 	defer cancel()
 	if err := d.db.PingContext(ctx); err != nil {
-		d.db.Close()
+		d.close()
 		return nil, d.unreachable(err)
 	}
 	return d, nil
+}
+
+// pool bounds the connections, so that a slow database makes callers wait and not more connections (N06).
+func (d *postgresDB) pool(size int) *sql.DB {
+	db := stdlib.OpenDB(*d.config, stdlib.OptionAfterConnect(durable))
+	db.SetMaxOpenConns(size)
+	db.SetMaxIdleConns(size)
+	db.SetConnMaxIdleTime(5 * time.Minute)
+	return db
 }
 
 // durable makes sure that COMMIT waits for the disk, whatever the server's default is.
@@ -94,12 +102,17 @@ func (d *postgresDB) redact(err error) error {
 
 func (d *postgresDB) name() string                                { return "postgres" }
 func (d *postgresDB) conn(ctx context.Context) (*sql.Conn, error) { return d.db.Conn(ctx) }
-func (d *postgresDB) begin() string                               { return "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE" }
-func (d *postgresDB) notify() string                              { return "SELECT pg_notify('" + channel + "', $1::bigint::text)" }
-func (d *postgresDB) share() string                               { return " FOR SHARE" }
-func (d *postgresDB) alive() error                                { return nil }
-func (d *postgresDB) opened() error                               { return nil }
-func (d *postgresDB) close()                                      { d.db.Close() }
+func (d *postgresDB) begin() string { return "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE" }
+
+func (d *postgresDB) notify() string { return "SELECT pg_notify('" + channel + "', $1::bigint::text)" }
+func (d *postgresDB) share() string  { return " FOR SHARE" }
+func (d *postgresDB) alive() error   { return nil }
+func (d *postgresDB) opened() error  { return nil }
+
+func (d *postgresDB) close() {
+	d.point.Close()
+	d.db.Close()
+}
 
 func (d *postgresDB) lockRevision() string {
 	return "SELECT pg_advisory_xact_lock(" + strconv.Itoa(revisionLock) + ")"
@@ -128,12 +141,11 @@ func (d *postgresDB) short(ctx context.Context) (context.Context, context.Cancel
 func (d *postgresDB) listen(ctx context.Context, reached func(int64)) {
 	pause := d.poll
 	for ctx.Err() == nil {
-		began := time.Now()
-		err := d.listenOnce(ctx, reached)
+		heard, err := d.listenOnce(ctx, reached)
 		if ctx.Err() != nil {
 			return
 		}
-		if time.Since(began) > time.Minute {
+		if heard {
 			pause = d.poll
 		}
 		d.log.Warn("the connection that listens for changes is lost; polling until it is back", "database", d.where, "error", d.redact(err))
@@ -148,35 +160,34 @@ func (d *postgresDB) listen(ctx context.Context, reached func(int64)) {
 // heartbeat is how long the listening connection may be silent before it is asked whether it lives.
 const heartbeat = 10 * time.Second
 
-func (d *postgresDB) listenOnce(ctx context.Context, reached func(int64)) error {
+// listenOnce listens until the connection dies, and reports whether it had one.
+func (d *postgresDB) listenOnce(ctx context.Context, reached func(int64)) (heard bool, err error) {
 	c, err := pgx.ConnectConfig(ctx, d.config.Copy())
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer c.Close(context.WithoutCancel(ctx))
 	if _, err := c.Exec(ctx, "LISTEN "+channel); err != nil {
-		return err
+		return false, err
 	}
 	for {
 		quiet, cancel := context.WithTimeout(ctx, heartbeat)
 		n, err := c.WaitForNotification(quiet)
 		cancel()
-		switch {
-		case err == nil:
+		if err == nil {
 			if seq, err := strconv.ParseInt(n.Payload, 10, 64); err == nil {
 				reached(seq)
 			}
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case !pgconn.Timeout(err):
-			return err
-		default:
-			ask, cancel := context.WithTimeout(ctx, connectPatience)
-			err := c.Ping(ask)
-			cancel()
-			if err != nil {
-				return err
-			}
+			continue
+		}
+		if ctx.Err() != nil || !pgconn.Timeout(err) {
+			return true, err
+		}
+		ask, cancel := context.WithTimeout(ctx, connectPatience)
+		err = c.Ping(ask)
+		cancel()
+		if err != nil {
+			return true, err
 		}
 	}
 }
@@ -230,7 +241,7 @@ func (d *postgresDB) locked(ctx context.Context, name string, fn func(context.Co
 	undo, done := context.WithTimeout(context.WithoutCancel(ctx), lookupPatience)
 	defer done()
 	if _, bad := c.ExecContext(undo, "SELECT pg_advisory_unlock(hashtextextended($1, 0))", name); bad != nil {
-		_ = c.Raw(func(any) error { return bad })
+		_ = c.Raw(func(any) error { return driver.ErrBadConn }) // so that the lock does not live on in the pool
 	}
 	return err
 }

@@ -164,8 +164,13 @@ func principalArgs(p *credential.Principal) []any {
 
 func principalDest(p *credential.Principal) []any {
 	return []any{
-		&p.ID, &p.Org, &p.Kind, &p.Name, &p.Description, list[string]{&p.Roles}, dict{&p.Attrs},
-		&p.Disabled, instant{&p.CreatedAt}, instant{&p.DeletedAt}, &p.Version,
+		&p.ID, &p.Org, &p.Kind, &p.Name, &p.Description,
+		list[string]{&p.Roles},
+		dict{&p.Attrs},
+		&p.Disabled,
+		instant{&p.CreatedAt},
+		instant{&p.DeletedAt},
+		&p.Version,
 	}
 }
 
@@ -182,9 +187,19 @@ func credentialArgs(c *credential.Credential) []any {
 
 func credentialDest(c *credential.Credential) []any {
 	return []any{
-		&c.ID, &c.Org, &c.Kind, &c.Principal, &c.Name, &c.Description, list[string]{&c.Scopes}, list[netip.Prefix]{&c.Networks},
-		list[string]{&c.Tags}, &c.Project, &c.State, instant{&c.NotBefore}, instant{&c.ExpiresAt}, instant{&c.CreatedAt},
-		&c.CreatedBy, instant{&c.EndedAt}, &c.EndReason, list[credential.Proof]{&c.Proofs}, &c.Version,
+		&c.ID, &c.Org, &c.Kind, &c.Principal, &c.Name, &c.Description,
+		list[string]{&c.Scopes},
+		list[netip.Prefix]{&c.Networks},
+		list[string]{&c.Tags},
+		&c.Project, &c.State,
+		instant{&c.NotBefore},
+		instant{&c.ExpiresAt},
+		instant{&c.CreatedAt},
+		&c.CreatedBy,
+		instant{&c.EndedAt},
+		&c.EndReason,
+		list[credential.Proof]{&c.Proofs},
+		&c.Version,
 	}
 }
 

@@ -298,7 +298,9 @@ func TestAnEndIsFinal(t *testing.T) {
 		commit(t, s, end(credential.StateRevoked))
 		c.Version = 2
 		for _, op := range []credential.Op{
-			end(credential.StateRevoked), credential.UpdateCredential{Credential: c}, credential.CreateCredential{Credential: c},
+			end(credential.StateRevoked),
+			credential.UpdateCredential{Credential: c},
+			credential.CreateCredential{Credential: c},
 			credential.SetProofs{ID: c.ID, Version: 2, Proofs: c.Proofs},
 		} {
 			want := credential.Conflict

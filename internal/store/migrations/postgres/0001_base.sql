@@ -38,7 +38,7 @@ CREATE TABLE credentials (
 	version     BIGINT NOT NULL
 );
 CREATE INDEX credentials_newest ON credentials (org, created_at, id);
-CREATE INDEX credentials_principal ON credentials (principal);
+CREATE INDEX credentials_principal ON credentials (principal, created_at, id);
 CREATE INDEX credentials_expiry ON credentials (org, expires_at) WHERE expires_at <> 0;
 CREATE INDEX credentials_project ON credentials (org, project) WHERE project <> '';
 CREATE INDEX credentials_ended ON credentials (ended_at, id) WHERE state <> 'active';
