@@ -102,7 +102,7 @@ func (d *postgresDB) redact(err error) error {
 
 func (d *postgresDB) name() string                                { return "postgres" }
 func (d *postgresDB) conn(ctx context.Context) (*sql.Conn, error) { return d.db.Conn(ctx) }
-func (d *postgresDB) begin() string { return "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE" }
+func (d *postgresDB) begin() string                               { return "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE" }
 
 func (d *postgresDB) notify() string { return "SELECT pg_notify('" + channel + "', $1::bigint::text)" }
 func (d *postgresDB) share() string  { return " FOR SHARE" }
