@@ -110,8 +110,8 @@ func (d *Door) certificate(text string, p *credential.Problems) *x509.Certificat
 		Roots: d.clients, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 		CurrentTime: leaf.NotAfter, // whether it has begun or ended is for the gate to say, with its reason
 	})
-	if err != nil {
-		p.Add("certificate_pem", "was not issued by this server")
+	if err != nil || leaf.IsCA {
+		p.Add("certificate_pem", "is not a client certificate that this server issued")
 		return nil
 	}
 	return leaf
