@@ -14,8 +14,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"cardea/internal/api"
 	"cardea/internal/console"
 	"cardea/internal/credential"
@@ -67,7 +65,6 @@ func (n *node) makeDoors() (err error) {
 	}
 	n.api, err = api.New(api.Config{
 		Authority: n.authority, Gate: n.gate, Log: n.log, Ready: n.readiness, Version: version(),
-		Collectors: []prometheus.Collector{newMetrics(n.gate)},
 		ClientAddr: func(r *http.Request) netip.Addr { addr, _ := d.http.Source(r); return addr },
 	})
 	if err != nil {

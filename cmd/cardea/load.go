@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -127,20 +128,32 @@ func (a *app) readConfigFile(flags *pflag.FlagSet, problems *credential.Problems
 		return nil
 	}
 	file := map[string]fileValue{}
-	for _, o := range append(options(), option{name: "data"}) {
+	known := append(options(), option{name: "data"})
+	for _, key := range slices.Sorted(maps.Keys(tree)) {
+		if key != "route" && !slices.ContainsFunc(known, func(o option) bool { return slices.Contains(o.spellings(), key) }) {
+			problems.Add(path, "does not know the key %q", key)
+		}
+	}
+	for _, o := range known {
 		readKey(meta, tree, path, o, file, problems)
 	}
 	readRoutes(meta, tree, path, file, problems)
 	for _, key := range meta.Undecoded() {
-		problems.Add(path, "does not know the key %q", key.String())
+		if len(key) > 1 { // the others are known by now
+			problems.Add(path, "does not know the key %q", key.String())
+		}
 	}
 	return file
 }
 
+// spellings are the names that an option may have in a file.
+func (o option) spellings() []string {
+	return slices.Compact([]string{o.name, strings.ReplaceAll(o.name, "-", "_")})
+}
+
 // readKey reads one option, in either spelling.
 func readKey(meta toml.MetaData, tree map[string]toml.Primitive, path string, o option, file map[string]fileValue, problems *credential.Problems) {
-	spellings := []string{o.name, strings.ReplaceAll(o.name, "-", "_")}
-	for _, spelling := range slices.Compact(spellings) {
+	for _, spelling := range o.spellings() {
 		primitive, ok := tree[spelling]
 		if !ok {
 			continue
