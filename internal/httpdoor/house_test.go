@@ -294,3 +294,32 @@ func (s seen) names() []string {
 	slices.Sort(all)
 	return all
 }
+
+// scoped is token with a credential that names scopes.
+func (h *house) scoped(name string, scopes ...string) authority.Issued {
+	h.Helper()
+	return h.token(name, func(n *authority.NewCredential) { n.Scopes = scopes })
+}
+
+// in is token with a credential that may come from a network only.
+func (h *house) in(name, network string) authority.Issued {
+	h.Helper()
+	return h.token(name, func(n *authority.NewCredential) { n.Networks = []netip.Prefix{netip.MustParsePrefix(network)} })
+}
+
+// empty waits until no connection is left.
+func (h *house) empty() {
+	h.Helper()
+	s := &h.door.seats
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		s.mu.Lock()
+		n := s.taken
+		s.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			h.Fatalf("%d connections are left", n)
+		}
+	}
+}

@@ -13,6 +13,7 @@ type Limits struct {
 	Idle           time.Duration // between requests of a connection: 120 s
 	BodyIdle       time.Duration // between two pieces of a body, and until BodyRate is asked for: 30 s
 	BodyRate       int64         // bytes a second that a body must make on average: 64
+	Unread         time.Duration // for what is left of a body when its request was refused: 2 s
 	MaxBody        int64         // bytes of a body that goes to an upstream: 64 MiB
 	WriteIdle      time.Duration // for a peer that takes nothing of its answer: 60 s
 	UpstreamHeader time.Duration // until an upstream's answer begins: 60 s
@@ -27,6 +28,7 @@ func (l Limits) orDefault() Limits {
 	set(&l.Idle, 120*time.Second)
 	set(&l.BodyIdle, 30*time.Second)
 	set(&l.BodyRate, 64)
+	set(&l.Unread, 2*time.Second)
 	set(&l.MaxBody, 64<<20)
 	set(&l.WriteIdle, 60*time.Second)
 	set(&l.UpstreamHeader, 60*time.Second)

@@ -94,14 +94,11 @@ var (
 	closeIt  = []string{"close"}
 )
 
-// unreadTime is how long a refused caller may take to send a body that nobody wants.
-const unreadTime = 2 * time.Second
-
 // refuse writes an answer. Before it goes out, net/http reads the rest of a
 // short body: that must not take for ever (H16).
 func (d *Door) refuse(w http.ResponseWriter, r *http.Request, a *answer) {
 	if r.Body != nil && r.Body != http.NoBody {
-		http.NewResponseController(w).SetReadDeadline(d.now().Add(unreadTime))
+		http.NewResponseController(w).SetReadDeadline(d.unreadDeadline(a))
 	}
 	h := w.Header()
 	h["Content-Type"] = typeJSON
@@ -115,6 +112,14 @@ func (d *Door) refuse(w http.ResponseWriter, r *http.Request, a *answer) {
 	}
 	w.WriteHeader(a.status)
 	w.Write(a.body)
+}
+
+// unreadDeadline is in the past if the connection is not used further: then nothing is read any more.
+func (d *Door) unreadDeadline(a *answer) time.Time {
+	if a.close {
+		return time.Unix(1, 0)
+	}
+	return d.now().Add(d.limits.Unread)
 }
 
 // refuseFor answers what the gate has said.
