@@ -17,13 +17,27 @@ func (a *Authority) AdminToken(ctx context.Context, c Caller) (secret.Text, time
 	if err := onlyLocal(c, "the bootstrap token"); err != nil {
 		return secret.Text{}, time.Time{}, err
 	}
-	is, err := retry(0, func() (Issued, error) { return a.adminToken(ctx, c) })
-	return is.Secret, is.Credential.ExpiresAt, err
+	var is Issued
+	err := a.store.Exclusive(ctx, firstUserLock, func(ctx context.Context) (err error) {
+		is, err = retry(0, func() (Issued, error) { return a.adminToken(ctx, c) })
+		return err
+	})
+	if err != nil {
+		return secret.Text{}, time.Time{}, err
+	}
+	return is.Secret, is.Credential.ExpiresAt, nil
 }
 
 func (a *Authority) adminToken(ctx context.Context, c Caller) (Issued, error) {
 	if err := a.checkClock(ctx); err != nil {
 		return Issued{}, err
+	}
+	b, err := a.book(ctx, c.Org)
+	if err != nil {
+		return Issued{}, err
+	}
+	if !b.hasRole(credential.RoleAdmin) {
+		return Issued{}, credential.Errorf(credential.Conflict, "the organisation %s has no role %s", c.Org, credential.RoleAdmin)
 	}
 	ch := a.begin(c)
 	p, err := a.store.Principal(ctx, c.Org, NameBootstrap)
@@ -51,11 +65,41 @@ func (a *Authority) adminToken(ctx context.Context, c Caller) (Issued, error) {
 	return is, a.commit(ctx, ch)
 }
 
+// firstUserLock keeps a bootstrap token from being made between the moment at which those that the first user ends
+// are counted and the one at which that user is there.
+const firstUserLock = "first-user"
+
+// beforeAnyUser runs fn, under the lock if there is no user yet.
+func (a *Authority) beforeAnyUser(ctx context.Context, org string, fn func(context.Context) error) error {
+	there, err := a.hasUsers(ctx, org)
+	switch {
+	case err != nil:
+		return err
+	case there:
+		return fn(ctx)
+	}
+	return a.store.Exclusive(ctx, firstUserLock, fn)
+}
+
+func (a *Authority) hasUsers(ctx context.Context, org string) (bool, error) {
+	users, _, err := a.store.Principals(ctx, credential.PrincipalFilter{Org: org, Kind: credential.User, Limit: 1})
+	return len(users) > 0, err
+}
+
+// notBootstrap refuses to give the principal "bootstrap" anything that lasts: its tokens are those of AdminToken,
+// good for a day or until the first user is made (W08).
+func notBootstrap(principal string) error {
+	if principal != NameBootstrap {
+		return nil
+	}
+	return credential.Errorf(credential.NoRight,
+		"the principal %s has only the tokens that 'cardea admin token' makes, and they cannot be made to last: make a user or a service", NameBootstrap)
+}
+
 // endBootstrap adds to a change that makes a user: if it is the first, all bootstrap tokens are revoked.
 func (a *Authority) endBootstrap(ctx context.Context, ch *change) error {
 	org := ch.caller.Org
-	users, _, err := a.store.Principals(ctx, credential.PrincipalFilter{Org: org, Kind: credential.User, Limit: 1})
-	if err != nil || len(users) > 0 {
+	if there, err := a.hasUsers(ctx, org); err != nil || there {
 		return err
 	}
 	p, err := a.store.Principal(ctx, org, NameBootstrap)

@@ -197,6 +197,25 @@ type faulty struct {
 	mu     sync.Mutex
 	refuse func(credential.Change) error // asked before a commit
 	after  func(credential.Change) error // asked after one that was made
+	enter  chan struct{}                 // closed when somebody asks for a lock
+}
+
+// entering returns a channel that is closed when the next one asks for a lock.
+func (f *faulty) entering() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.enter = make(chan struct{})
+	return f.enter
+}
+
+func (f *faulty) Exclusive(ctx context.Context, name string, fn func(context.Context) error) error {
+	f.mu.Lock()
+	if f.enter != nil {
+		close(f.enter)
+		f.enter = nil
+	}
+	f.mu.Unlock()
+	return f.Store.Exclusive(ctx, name, fn)
 }
 
 func (f *faulty) Commit(ctx context.Context, c credential.Change) ([]credential.Event, error) {

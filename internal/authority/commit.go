@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"cardea/internal/credential"
+	"cardea/internal/secret"
 )
 
 // change is what one act does. An operation that changes a thing comes with
@@ -170,9 +171,10 @@ func notFound(noun, ref string) error {
 // quote makes what a caller sent fit for a message.
 func quote(s string) string { return `"` + printable(s) + `"` }
 
-// printable cuts a text and replaces what would not print.
+// printable cuts a text, replaces what would not print, and takes tokens out: people paste them where an ID belongs (K03).
 func printable(s string) string {
 	const most = 100
+	s = secret.Redact(s) // before the cut, which could leave a part of one
 	if len(s) > most {
 		s = strings.ToValidUTF8(s[:most], "") + "…"
 	}

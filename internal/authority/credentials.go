@@ -187,6 +187,11 @@ func (w *wishes) check(b *book, now time.Time) ([]draft, error) {
 		}
 		asked[alike] = true
 	}
+	for i := range drafts {
+		if err := notBootstrap(drafts[i].principal); err != nil {
+			return nil, err
+		}
+	}
 	return drafts, nil
 }
 

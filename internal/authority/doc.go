@@ -22,10 +22,10 @@
 //	DeletePrincipal                    principals:delete     /principals/NAME
 //	Principal, Principals              principals:read       /principals/NAME, *
 //	CreateCredential, …Credentials     credentials:create    /credentials/PRINCIPAL the principal's rules, or those of the credential's scopes
-//	UpdateCredential                   credentials:update    /credentials/PRINCIPAL rules that it did not have before
+//	UpdateCredential                   credentials:update    /credentials/PRINCIPAL rules that it did not have before; as for create to let it come from more networks
 //	Rotate, RotateKey                  credentials:rotate    /credentials/PRINCIPAL as for create: it returns a secret
 //	Retire                             credentials:rotate    /credentials/PRINCIPAL
-//	Extend                             credentials:extend    /credentials/PRINCIPAL
+//	Extend                             credentials:extend    /credentials/PRINCIPAL as for create: it gives away more time
 //	Revoke                             credentials:revoke    /credentials/PRINCIPAL
 //	DeleteCredential                   credentials:delete    /credentials/PRINCIPAL
 //	Credential, Credentials            credentials:read      /credentials/PRINCIPAL, *

@@ -112,6 +112,9 @@ func (g *keygen) isFree(ctx context.Context) error {
 // allow, the caller must have; a right to make roles it does not need.
 func (g *keygen) role(ch *change, b *book) (string, error) {
 	if len(g.n.Scopes) == 0 {
+		if !b.hasRole(credential.RoleDevice) {
+			return "", credential.Errorf(credential.Conflict, "the organisation %s has no role %s: name the scopes of the key", g.c.Org, credential.RoleDevice)
+		}
 		return credential.RoleDevice, mayGrant(g.c, "the key", granted(nil, b.ofRoles([]string{credential.RoleDevice})))
 	}
 	if err := mayGrant(g.c, "the key", granted(nil, b.ofScopes(g.n.Scopes))); err != nil {

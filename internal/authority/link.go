@@ -69,7 +69,10 @@ func (a *Authority) RedeemLink(ctx context.Context, code string, from credential
 	c := Caller{Org: credential.DefaultOrg, Rights: rights, Actor: from}
 	ch := a.begin(c)
 	ch.do(credential.PutSetting{Name: linkSetting(code)}, "system.redeem", aboutLink(code), nil)
-	return c, a.commit(ctx, ch)
+	if err := a.commit(ctx, ch); err != nil {
+		return Caller{}, err
+	}
+	return c, nil
 }
 
 // linkUntil returns when a code ends; the zero time if there is no such code.

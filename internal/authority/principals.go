@@ -29,8 +29,15 @@ func (a *Authority) CreatePrincipal(ctx context.Context, c Caller, n NewPrincipa
 	if err != nil {
 		return credential.Principal{}, err
 	}
-	r, err := a.once(ctx, m, func() (reply, error) {
-		return a.createPrincipal(ctx, c, n, m)
+	r, err := a.once(ctx, m, func() (r reply, err error) {
+		if n.Kind != credential.User {
+			return a.createPrincipal(ctx, c, n, m)
+		}
+		err = a.beforeAnyUser(ctx, c.Org, func(ctx context.Context) error {
+			r, err = a.createPrincipal(ctx, c, n, m)
+			return err
+		})
+		return r, err
 	})
 	if err != nil {
 		return credential.Principal{}, err

@@ -101,6 +101,9 @@ func (a *Authority) mayTurn(ctx context.Context, c Caller, rec *credential.Recor
 	if err := b.mayIssue(c, rec.Principal.Roles, cred.Scopes); err != nil {
 		return err
 	}
+	if err := notBootstrap(rec.Principal.Name); err != nil {
+		return err
+	}
 	alive := aliveProofs(cred, now)
 	if r.Overlap > 0 && len(alive) >= maxAlive {
 		return credential.Errorf(credential.Conflict, "the credential %s has %d versions that are good: retire one of them first", cred.ID, maxAlive)
@@ -186,7 +189,7 @@ func (a *Authority) turn(ctx context.Context, ch *change, rec *credential.Record
 
 // noteTurn puts the new version in front, gives the old ones their ends and adds operation and event.
 func (a *Authority) noteTurn(ch *change, cred *credential.Credential, proof credential.Proof, overlap time.Duration, ends time.Time, principal string) {
-	stop := ch.at.Add(overlap)
+	stop := ch.at.Add(overlap).Truncate(time.Microsecond)
 	proofs := []credential.Proof{proof}
 	for _, p := range cred.Proofs {
 		if end := cred.Ends(&p); end.IsZero() || stop.Before(end) {
@@ -247,7 +250,7 @@ func (a *Authority) retire(ctx context.Context, c Caller, rec credential.Record,
 		return cred, credential.Errorf(credential.Conflict, "version %d is the only one of the credential %s that is good: revoke the credential, or rotate it first", n, cred.ID)
 	}
 	if !force {
-		if err := a.mayRetire(ctx, &cred, cred.Proofs[at], ch.at); err != nil {
+		if err := a.mayRetire(ctx, &cred, cred.Proofs[at], alive[0].N, ch.at); err != nil {
 			return cred, err
 		}
 	}
@@ -265,12 +268,11 @@ func (a *Authority) retire(ctx context.Context, c Caller, rec credential.Record,
 	return cred, nil
 }
 
-// mayRetire asks whether somebody would be locked out.
-func (a *Authority) mayRetire(ctx context.Context, c *credential.Credential, p credential.Proof, now time.Time) error {
+// mayRetire asks whether somebody would be locked out; newest is the newest version that is good.
+func (a *Authority) mayRetire(ctx context.Context, c *credential.Credential, p credential.Proof, newest int, now time.Time) error {
 	if err := a.refuseIfUsed(ctx, c, []credential.Proof{p}, now, "insist with force"); err != nil {
 		return err
 	}
-	newest := c.Proofs[0].N
 	if p.N == newest {
 		return nil
 	}
@@ -295,7 +297,8 @@ func indexOf(proofs []credential.Proof, n int) int {
 }
 
 // Extend moves the end of a credential to a later instant. Not for
-// certificates, whose end is signed, nor for one that has expired: those are rotated.
+// certificates, whose end is signed, nor for one that has expired: those are rotated. More time is a grant
+// of all that the credential may (J26).
 func (a *Authority) Extend(ctx context.Context, c Caller, id string, until time.Time) (credential.Credential, error) {
 	until = until.UTC().Truncate(time.Microsecond)
 	return retry(0, func() (credential.Credential, error) {
@@ -316,6 +319,17 @@ func (a *Authority) extend(ctx context.Context, c Caller, rec credential.Record,
 	if err := mayExtend(&cred, until, ch.at); err != nil {
 		return cred, err
 	}
+	b, err := a.book(ctx, c.Org)
+	if err != nil {
+		return cred, err
+	}
+	if err := b.mayIssue(c, rec.Principal.Roles, cred.Scopes); err != nil {
+		return cred, err
+	}
+	if err := notBootstrap(rec.Principal.Name); err != nil {
+		return cred, err
+	}
+	ch.also(credential.Expect{Principal: rec.Principal.ID, Version: rec.Principal.Version})
 	d := details{}
 	d.set("expires_at", stamp(cred.ExpiresAt), stamp(until))
 	set := credential.SetProofs{ID: cred.ID, Version: cred.Version, Proofs: cred.Proofs, ExpiresAt: until}

@@ -128,9 +128,14 @@ func checkScope(s *credential.Scope) error {
 	default:
 		policy.Check("rules", s.Rules, &p)
 		for i, r := range s.Rules {
-			if audit.LooksSecret(r.Resource) {
-				p.Add(item("rules", i)+".resource", "contains a token: no secret belongs here")
+			for _, part := range [...][2]string{{"action", r.Action}, {"resource", r.Resource}} {
+				if audit.LooksSecret(part[1]) {
+					p.Add(item("rules", i)+"."+part[0], "contains a token: no secret belongs here")
+				}
 			}
+		}
+		if n := len(rulesText(s.Rules)); n > maxRulesText {
+			p.Add("rules", "have %d bytes together: at most %d are possible; make several scopes of them", n, maxRulesText)
 		}
 	}
 	return p.Err()

@@ -129,6 +129,11 @@ func (a *Authority) updateCredential(ctx context.Context, c Caller, rec credenti
 			return old, err
 		}
 	}
+	if wider(old.Networks, now.Networks) {
+		if err := b.mayIssue(c, rec.Principal.Roles, now.Scopes); err != nil {
+			return old, err
+		}
+	}
 	d := descriptiveDetails(&old, &now)
 	if len(d) == 0 {
 		return old, nil
@@ -183,6 +188,16 @@ func descriptiveDetails(old, now *credential.Credential) details {
 	d.set("tags", names(old.Tags), names(now.Tags))
 	d.set("allowed_ips", networks(old.Networks), networks(now.Networks))
 	return d
+}
+
+// wider reports whether some network of the new ones does not lie within one of the old. None stands for all.
+func wider(old, now []netip.Prefix) bool {
+	if len(old) == 0 || len(now) == 0 {
+		return len(old) > 0
+	}
+	return slices.ContainsFunc(now, func(n netip.Prefix) bool {
+		return !slices.ContainsFunc(old, func(o netip.Prefix) bool { return o.Bits() <= n.Bits() && o.Contains(n.Addr()) })
+	})
 }
 
 func networks(nets []netip.Prefix) string { return list(nets, netip.Prefix.String) }

@@ -25,6 +25,7 @@ const (
 	maxAttrs          = 32
 	maxAttrLen        = 256
 	maxRules          = 256
+	maxRulesText      = 64 << 10 // bytes of all rules of a scope as JSON: an event holds those of before and after
 	maxBatch          = 1000
 
 	day         = 24 * time.Hour
@@ -173,6 +174,10 @@ func checkAttrs(p *credential.Problems, attrs map[string]string) {
 			p.Add("attrs", "has a name that %s: %s", why, quote(k))
 			continue
 		}
+		if audit.LooksSecret(k) {
+			p.Add("attrs", "has a name that looks like a token: %s", quote(k))
+			continue
+		}
 		checkText(p, "attrs."+k, v, maxAttrLen)
 	}
 }
@@ -202,7 +207,9 @@ func (n *NewCredential) lifetime(p *credential.Problems, prefix string, now time
 		p.Add(prefix+"ttl", "is more than %d days", maxLifetime/day)
 		return end, false
 	case n.TTL > 0:
-		end = now.Add(n.TTL)
+		if end = now.Add(n.TTL).Truncate(time.Microsecond); !end.After(now) {
+			p.Add(prefix+"ttl", "is less than a microsecond")
+		}
 	case n.ExpiresAt.IsZero():
 		end, byDefault = now.Add(defaultLifetime(n.Kind)), true
 	default:
