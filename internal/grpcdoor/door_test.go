@@ -240,6 +240,10 @@ func TestEveryMethodIsGuarded(t *testing.T) {
 			w.code(conn.Invoke(bearer(t.Context(), admin.Secret.Reveal()), m, &healthpb.HealthCheckRequest{}, &out), codes.Unimplemented)
 		}
 	}
+	// the rule is asked before the method: what has none would be refused even if it were there
+	known := metadata.NewIncomingContext(t.Context(), metadata.Pairs("authorization", "Bearer "+admin.Secret.Reveal()))
+	_, unruled := w.door.admit(known, "/cardea.v1.Gate/Forgotten")
+	w.code(unruled, codes.Unimplemented)
 	// a credential that is shown must be good, even where none is needed
 	h := healthpb.NewHealthClient(conn)
 	_, err := h.Check(bearer(t.Context(), "x"), &healthpb.HealthCheckRequest{})
@@ -367,6 +371,18 @@ func (w *world) tryHandshake(c *tls.Config) (*tls.Conn, error) {
 	}
 	_, err = conn.Read(make([]byte, 9))
 	return conn, err
+}
+
+// A connection that the client ends is watched no more.
+func TestEndedConnectionIsForgotten(t *testing.T) {
+	w := newWorld(t)
+	_, cert := w.key("pump-1")
+	conn := w.handshake(&tls.Config{RootCAs: w.roots, Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}})
+	if n := w.gate.Stats().Sessions; n != 1 {
+		t.Fatalf("%d under watch", n)
+	}
+	conn.Close()
+	w.within("forgetting the connection", func() bool { return w.gate.Stats().Sessions == 0 })
 }
 
 // X09: a connection is cut when its certificate ends.
