@@ -56,7 +56,11 @@ func (g *Gate) Assertion(id *Identity) (string, error) {
 		return "", err
 	}
 	if mine {
-		g.keep(id.entry, x, fresh)
+		grown := int64(len(fresh.text)) + perAssertion
+		if was := x.assertion.Swap(fresh); was != nil {
+			grown -= int64(len(was.text)) + perAssertion
+		}
+		g.charge(id.entry, grown)
 	}
 	return fresh.text, nil
 }
@@ -78,26 +82,6 @@ func (g *Gate) sign(id *Identity, now int64) (*assertion, error) {
 		return nil, err
 	}
 	return &assertion{of: id, made: now, ends: expires * int64(time.Second), text: text}, nil
-}
-
-// keep stores an assertion with its entry, if that is still in the table, and
-// counts its size.
-func (g *Gate) keep(e *entry, x *cold, a *assertion) {
-	h := g.cache.hash(e.key)
-	s := g.cache.shard(h)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	head := g.cache.find(e.key, h)
-	if e.dead.Load() || head == nil {
-		return
-	}
-	grown := int64(len(a.text)) + perAssertion
-	if old := x.assertion.Swap(a); old != nil {
-		grown -= int64(len(old.text)) + perAssertion
-	}
-	head.size += grown
-	s.bytes += grown
-	g.cache.evict(s, head)
 }
 
 // perAssertion is the memory of an assertion besides its text, about.

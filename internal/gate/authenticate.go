@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"time"
+	"unsafe"
 
 	"cardea/internal/credential"
 	"cardea/internal/secret"
@@ -26,7 +27,7 @@ func (g *Gate) Authenticate(ctx context.Context, ev *Evidence) (*Identity, Outco
 	if out.Reason != credential.OK {
 		return nil, out
 	}
-	return e.identity(), out
+	return g.identity(e), out
 }
 
 // authenticateMore is Authenticate for all but a token alone.
@@ -39,7 +40,7 @@ func (g *Gate) authenticateMore(ctx context.Context, ev *Evidence) (*Identity, O
 		if out.Reason != credential.OK {
 			return nil, out
 		}
-		return e.identity(), out
+		return g.identity(e), out
 	}
 	cert, out := g.certificate(ctx, ev, false)
 	if out.Reason != credential.OK {
@@ -55,7 +56,7 @@ func (g *Gate) authenticateMore(ctx context.Context, ev *Evidence) (*Identity, O
 	now := g.clock.nano()
 	g.count(e, now, ev)
 	g.count(cert, now, ev)
-	return bind(e, cert), Outcome{}
+	return g.bind(e, cert), Outcome{}
 }
 
 // token judges the token of ev and, if count is set, counts its use.
@@ -66,7 +67,7 @@ func (g *Gate) token(ctx context.Context, ev *Evidence, count bool) (*entry, Out
 	}
 	k := keyOf(t.ID())
 	h := g.cache.hash(k)
-	mono := g.clock.Mono()
+	mono, now := g.clock.read()
 	if wait := g.limits.wait(k, h, ev.Source, mono); wait > 0 {
 		return nil, g.refuse(k, credential.TooManyAttempts, wait, ev)
 	}
@@ -82,12 +83,12 @@ func (g *Gate) token(ctx context.Context, ev *Evidence, count bool) (*entry, Out
 				secret.Equal(sum, noHash) // as much work as for an id that exists (E02)
 				return nil, g.wrong(k, h, why, ev)
 			}
+			now = g.clock.nano() // it took time
 		}
 		v := e.proven(formOf(t.Kind), &sum)
 		if v == nil {
 			return nil, g.wrong(k, h, credential.WrongSecret, ev)
 		}
-		now := g.clock.nano() // after a look-up, which takes time
 		why := v.judge(now, ev.Source)
 		if v.dead.Load() {
 			continue
@@ -136,8 +137,8 @@ func (g *Gate) refuse(k key, why credential.Reason, wait time.Duration, ev *Evid
 
 // bind returns the identity of a token that was shown beside a certificate of
 // the same principal. The last one is kept, as connections repeat themselves.
-func bind(e, cert *entry) *Identity {
-	id, x := e.identity(), e.lukewarm()
+func (g *Gate) bind(e, cert *entry) *Identity {
+	id, x := g.identity(e), e.lukewarm()
 	if b := x.bound.Load(); b != nil && b.with == cert && b.compiled == id.compiled {
 		return b
 	}
@@ -146,6 +147,8 @@ func bind(e, cert *entry) *Identity {
 	if cert.deadline < e.deadline {
 		b.Deadline = cert.made.Deadline
 	}
-	x.bound.Store(&b)
+	if x.bound.Swap(&b) == nil {
+		g.charge(e, int64(unsafe.Sizeof(b)+unsafe.Sizeof(*x)))
+	}
 	return &b
 }

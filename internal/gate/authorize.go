@@ -77,13 +77,13 @@ func (g *Gate) renew(ctx context.Context, id *Identity, from origin) (*Identity,
 		return nil, why
 	}
 	if id.with == nil {
-		return e.identity(), credential.OK
+		return g.identity(e), credential.OK
 	}
 	cert, why := g.successor(ctx, id.with, from)
 	if why != credential.OK {
 		return nil, why
 	}
-	return bind(e, cert), credential.OK
+	return g.bind(e, cert), credential.OK
 }
 
 // successor returns what is in the table for an entry: itself, or the entry of
@@ -103,9 +103,10 @@ func (g *Gate) successor(ctx context.Context, old *entry, from origin) (*entry, 
 				return nil, credential.Revoked
 			}
 		}
-		why := e.standing(g.clock.nano())
+		now := g.clock.nano()
+		why := e.standing(now)
 		if why == credential.OK && !from.anywhere {
-			why = e.judge(g.clock.nano(), from.addr)
+			why = e.judge(now, from.addr)
 		}
 		if e.dead.Load() {
 			continue

@@ -56,10 +56,17 @@ func (c *Clock) Mono() time.Duration {
 
 // nano returns Now in ns since 1970.
 func (c *Clock) nano() int64 {
+	_, now := c.read()
+	return now
+}
+
+// read returns Mono and Now, in ns since 1970, of the same moment.
+func (c *Clock) read() (time.Duration, int64) {
 	if c.always {
 		c.Sync()
 	}
-	return int64(c.Mono()) + c.offset.Load()
+	mono := c.Mono()
+	return mono, int64(mono) + c.offset.Load()
 }
 
 // Sync compares with the wall clock, adopts a step forward, and notes a step

@@ -58,9 +58,9 @@ type entry struct {
 	form     uint32 // what sort of token it is a hash of; see formOf
 	flags    uint32
 
-	notBefore int64       // ns since 1970
 	dead      atomic.Bool // it is no longer in the table
 	used      atomic.Bool // since the hand of the clock came by
+	notBefore int64       // ns since 1970
 	rights    *rights
 	ident     atomic.Pointer[Identity]
 	count     atomic.Int64  // uses since the last flush
@@ -68,13 +68,13 @@ type entry struct {
 	srcHi     atomic.Uint64 // from where
 	srcLo     atomic.Uint64
 
-	made Identity // the first one; ident points to it until rights change
+	dirty *entry       // next in the list of those with uses; see ledger.go
+	first atomic.Int64 // first of the uses since the last flush
+	older *entry       // the version before; nil for none
+	made  Identity     // the first one; ident points to it until rights change
 
-	locked   atomic.Bool  // last and source are being written or read together
-	dirty    *entry       // next in the list of those with uses; see ledger.go
-	first    atomic.Int64 // first of the uses since the last flush
+	locked   atomic.Bool // last and source are being written or read together
 	revision int64
-	older    *entry // the version before; nil for none
 	next     *entry // of the same principal; under the lock of owners
 	prev     *entry
 	cold     atomic.Pointer[cold]
@@ -247,14 +247,16 @@ func (c *cold) allows(src netip.Addr) bool {
 
 // identity returns who e is, with the scopes as of now. It allocates only
 // after rights have changed.
-func (e *entry) identity() *Identity {
+func (g *Gate) identity(e *entry) *Identity {
 	id, now := e.ident.Load(), e.rights.cur.Load()
 	if id.compiled == now {
 		return id
 	}
 	fresh := *id
 	fresh.compiled, fresh.Scopes = now, now.names
-	e.ident.Store(&fresh)
+	if e.ident.Swap(&fresh) == &e.made {
+		g.charge(e, int64(unsafe.Sizeof(fresh))) // from now on it has two
+	}
 	return &fresh
 }
 

@@ -172,7 +172,7 @@ func (g *Gate) Close() error {
 	g.cancel()
 	g.running.Wait()
 	g.waitFlights()
-	return g.flush(context.Background())
+	return g.flushAll(context.Background())
 }
 
 // waitFlights waits for look-ups that are under way. None begins any more:

@@ -26,6 +26,7 @@ type ledger struct {
 	failed  bool
 	waiting [shardCount]*entry // of each shard: a list that was not emptied
 	turn    int                // the shard to begin with
+	more    bool               // the last collection has left something
 }
 
 type useKey struct {
@@ -88,6 +89,15 @@ func (g *Gate) flush(ctx context.Context) error {
 	return nil
 }
 
+// flushAll is flush until nothing is left.
+func (g *Gate) flushAll(ctx context.Context) error {
+	for {
+		if err := g.flush(ctx); err != nil || !g.ledger.more {
+			return err
+		}
+	}
+}
+
 // batch returns some of what is to be recorded.
 func (l *ledger) batch() (map[useKey]*credential.Usage, map[refusalKey]*credential.Refusals) {
 	used := map[useKey]*credential.Usage{}
@@ -119,6 +129,7 @@ func values[K comparable, V any](m map[K]*V) []V {
 // The next time goes on where this one has ended.
 func (g *Gate) collect() {
 	l := &g.ledger
+	l.more = false
 	for range shardCount {
 		s := &g.cache.shards[l.turn]
 		e := l.waiting[l.turn]
@@ -130,7 +141,7 @@ func (g *Gate) collect() {
 			g.collectOne(e)
 		}
 		if e != nil {
-			l.waiting[l.turn] = e
+			l.waiting[l.turn], l.more = e, true
 			return
 		}
 		l.turn = (l.turn + 1) % shardCount

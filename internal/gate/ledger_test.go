@@ -114,8 +114,8 @@ func TestFlushIsBounded(t *testing.T) {
 	total := 0
 	for i, want := range []int{maxUses, n - maxUses, 0} {
 		h.gate.collect()
-		if got := len(h.gate.ledger.used); got != want {
-			t.Errorf("collection %d: %d, want %d", i, got, want)
+		if got := len(h.gate.ledger.used); got != want || h.gate.ledger.more != (i == 0) {
+			t.Errorf("collection %d: %d, want %d; more is %v", i, got, want, h.gate.ledger.more)
 		}
 		total += len(h.gate.ledger.used)
 		clear(h.gate.ledger.used)

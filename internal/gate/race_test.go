@@ -109,7 +109,7 @@ func TestOldSnapshotIsNotBelieved(t *testing.T) {
 // R10, R11 and invariant 4 in a storm: many authenticate, look-ups are slow at random,
 // the cache is small, one revokes. After the revocation has answered not one is accepted.
 func TestNoAcceptanceAfterRevocation(t *testing.T) {
-	for seed := range uint64(6) {
+	for seed := range uint64(3) {
 		h := newHouse(t, func(c *Config) { c.CacheBytes = 1 << 10 }) // a few entries at most
 		h.store.set(func(f *faulty) {
 			f.after = func(_ string, rec credential.Record, err error) (credential.Record, error) {

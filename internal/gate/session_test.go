@@ -225,8 +225,10 @@ func TestSessionsFailClosed(t *testing.T) {
 	h.watch(h.accepted(other), two.live("stream"))
 
 	h.store.set(func(f *faulty) {
+		f.since = func() error { return down } // so that the follower does not come first
 		f.after = func(string, credential.Record, error) (credential.Record, error) { return credential.Record{}, down }
 	})
+	h.eventually("the follower waits", h.gate.feedDown.Load)
 	c.Description = "patched"
 	if err := h.gate.Apply(t.Context(), h.commit("credential", c.ID, credential.UpdateCredential{Credential: c})); credential.KindOf(err) != credential.Down {
 		t.Errorf("Apply: %v", err)
@@ -249,7 +251,7 @@ func TestSessionsFailClosed(t *testing.T) {
 		t.Error("the gate is ready without knowing the policy")
 	}
 	h.refused(other, credential.Unavailable)
-	h.store.set(func(f *faulty) { f.policy, f.after = nil, nil })
+	h.store.set(func(f *faulty) { f.policy, f.after, f.since = nil, nil, nil })
 	h.eventually("the policy is read", h.gate.Ready)
 	h.accepted(other)
 }

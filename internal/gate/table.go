@@ -193,6 +193,21 @@ func (c *cache) evict(s *shard, keep *entry) {
 	}
 }
 
+// charge counts n bytes more for an entry, if that is still in the table.
+func (g *Gate) charge(e *entry, n int64) {
+	h := g.cache.hash(e.key)
+	s := g.cache.shard(h)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	head := g.cache.find(e.key, h)
+	if head == nil || e.dead.Load() {
+		return
+	}
+	head.size += n
+	s.bytes += n
+	g.cache.evict(s, head)
+}
+
 // clear takes everything out.
 func (c *cache) clear() {
 	for i := range c.shards {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"unsafe"
 
 	"pgregory.net/rapid"
 
@@ -173,6 +174,29 @@ func TestBudget(t *testing.T) {
 		if e.dead.Load() {
 			t.Errorf("%d was evicted though it was used all the time", i)
 		}
+	}
+}
+
+// The identities that are made anew after a change of rights count for the budget.
+func TestFreshIdentitiesAreCounted(t *testing.T) {
+	h := newHouse(t)
+	h.writer()
+	token, c := h.token(h.device("pump-1", "writer"))
+	empty := h.gate.Stats().Bytes
+	h.accepted(token)
+	first := h.gate.Stats().Bytes
+	for range 3 {
+		h.scope("db:write", allow("http:GET", "/db/**"))
+		h.accepted(token)
+		h.scope("db:write", allow("http:POST", "/db/**"))
+		h.accepted(token)
+	}
+	if more := h.gate.Stats().Bytes - first; more != int64(unsafe.Sizeof(Identity{})) {
+		t.Errorf("%d bytes more, want those of one identity", more)
+	}
+	h.revoke(c)
+	if n := h.gate.Stats().Bytes; n != empty {
+		t.Errorf("%d bytes are left", n-empty)
 	}
 }
 

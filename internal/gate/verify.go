@@ -18,7 +18,7 @@ func (g *Gate) Verify(ctx context.Context, ev *Evidence, a *policy.Access, expla
 	if e == nil {
 		return v
 	}
-	v.Identity = e.identity()
+	v.Identity = g.identity(e)
 	v.Expires = v.Identity.Deadline
 	rights := e.rights.cur.Load().Rights
 	if a != nil && v.Reason == credential.OK {
