@@ -22,7 +22,7 @@ import (
 )
 
 func (a *app) auditCommand() *cobra.Command {
-	return group("audit", "The log of who did what", a.auditList(), a.auditExport(), a.auditVerify())
+	return group("audit", "The log of who did what", a.auditList(), a.auditRefusals(), a.auditExport(), a.auditVerify())
 }
 
 func (a *app) auditList() *cobra.Command {

@@ -132,3 +132,46 @@ func leaks(t testing.TB, k *testkit.Cardea, secrets ...string) {
 		}
 	}
 }
+
+// A command that is interrupted while it waits for the server leaves no files behind.
+func TestInterrupted(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	data := filepath.Join(dir, "data")
+	if err := os.Mkdir(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l, err := listenSocket(socketPath(data)) // a server that takes the request and never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	asked := make(chan struct{})
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		_, _ = c.Read(make([]byte, 1))
+		close(asked)
+		_, _ = io.Copy(io.Discard, c)
+	}()
+	cmd := exec.Command(self(t), "--data", data, "key", "gen", "pump-1", "--output", filepath.Join(dir, "p"))
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // the code is looked at below
+	if code := cmd.ProcessState.ExitCode(); code != exitFailure || !contains(said.String(), "it is not known whether the change was made") {
+		t.Errorf("code %d: %s", code, &said)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "p*")); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}

@@ -177,7 +177,7 @@ func (c *client) lost(method string, err error) error {
 		err = ue.Err
 	}
 	switch {
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled) && method == http.MethodGet:
 		return errors.New("interrupted")
 	case errors.Is(err, syscall.ECONNREFUSED) && c.token == "":
 		return notRunning(c.where)

@@ -242,4 +242,3 @@ func (c *killClient) verdict(t *testing.T, token string) view.Verdict {
 	}
 	return v
 }
-

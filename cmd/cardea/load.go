@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net"
@@ -20,20 +21,43 @@ import (
 func addOptions(flags *pflag.FlagSet) {
 	flags.String("config", "", "TOML file with any of these options (default CARDEA_CONFIG)")
 	for _, o := range options() {
-		usage := o.usage
-		if o.value != "" {
-			usage = "`" + o.value + "` " + usage
+		v := &optionFlag{kind: cmp.Or(o.value, "BOOL"), list: o.list}
+		if o.def != "" {
+			v.values = []string{o.def}
 		}
-		switch {
-		case o.list:
-			flags.StringArray(o.name, nil, usage+" (repeatable)")
-		default:
-			flags.String(o.name, o.def, usage)
-		}
+		flags.Var(v, o.name, o.usage)
 		if o.boolean {
 			flags.Lookup(o.name).NoOptDefVal = "true"
 		}
 	}
+}
+
+// optionFlag keeps what was said, as it was said.
+type optionFlag struct {
+	kind   string // for the help: ADDR
+	list   bool
+	values []string
+}
+
+// String is for the help.
+func (f *optionFlag) String() string { return strings.Join(f.values, ",") }
+
+// Type is what the help calls the value.
+func (f *optionFlag) Type() string {
+	if f.list {
+		return f.kind + "..."
+	}
+	return f.kind
+}
+
+// Set takes one value; what is wrong with it is said with all else that is wrong.
+func (f *optionFlag) Set(s string) error {
+	if f.list {
+		f.values = append(f.values, s)
+	} else {
+		f.values = []string{s}
+	}
+	return nil
 }
 
 // loadConfig puts together what flags, environment and file say, in this order
@@ -79,11 +103,7 @@ func (a *app) dataFolder() string {
 // valuesOf finds what an option was told, how the source calls it, and which source it is.
 func (a *app) valuesOf(o option, flags *pflag.FlagSet, file map[string]fileValue) (where string, values []string, source string) {
 	if f := flags.Lookup(o.name); f.Changed {
-		if o.list {
-			list, _ := flags.GetStringArray(o.name)
-			return "--" + o.name, list, "flag"
-		}
-		return "--" + o.name, []string{f.Value.String()}, "flag"
+		return "--" + o.name, f.Value.(*optionFlag).values, "flag"
 	}
 	if v := a.getenv(o.env()); v != "" {
 		if o.list {

@@ -19,6 +19,7 @@ const (
 	pathEvents      = "/api/v1/events"
 	pathExport      = "/api/v1/events/export"
 	pathAuditVerify = "/api/v1/events/verify"
+	pathRefusals    = "/api/v1/refusals"
 	pathVerify      = "/api/v1/verify"
 	pathExplain     = "/api/v1/explain"
 	pathAdminToken  = "/api/v1/system/admin-token"

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -70,6 +72,7 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) { untilSignal(cmd) }
 	flags := root.PersistentFlags()
 	flags.BoolVar(&a.json, "json", false, "answer in JSON")
 	flags.StringVar(&a.data, "data", "", "data folder of the server (default ./cardea-data, or CARDEA_DATA)")
@@ -82,6 +85,17 @@ func (a *app) root() *cobra.Command {
 		a.adminCommand(), a.keystoreCommand(), a.backupCommand(), a.restoreCommand(), a.doctorCommand(), a.versionCommand(),
 	)
 	return root
+}
+
+// untilSignal ends the context of a command with a signal, so that it can tidy
+// up. A server has its own way to end.
+func untilSignal(cmd *cobra.Command) {
+	if cmd.Name() == "serve" || cmd.Name() == "demo" {
+		return
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal has its usual effect
+	cmd.SetContext(ctx)
 }
 
 // group is a command that only holds others. Without one of them, or with one

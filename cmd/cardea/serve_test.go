@@ -2,15 +2,20 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"cardea/internal/testkit"
 	"cardea/internal/view"
@@ -230,4 +235,114 @@ func openStream(t *testing.T, url, token string) <-chan time.Time {
 		resp.Body.Close()
 	}()
 	return cut
+}
+
+// A backup of PostgreSQL is restored into an empty PostgreSQL, and into SQLite; a database that is not empty is left alone (D15, K17).
+func TestBackupPostgres(t *testing.T) {
+	t.Parallel()
+	k := start(t, testkit.CardeaConfig{Args: []string{"--db", testkit.Postgres(t)}})
+	keeps := gen(t, k, view.NewKey{ID: "keeps"}).Token.Secret.Reveal()
+	goes := gen(t, k, view.NewKey{ID: "goes"}).Token.Secret.Reveal()
+	file := filepath.Join(t.TempDir(), "b.age")
+
+	// under load: whatever is made meanwhile is in it whole or not at all
+	ctx, stop := context.WithCancel(t.Context())
+	var load sync.WaitGroup
+	load.Go(func() {
+		c := k.Socket()
+		for i := 0; ctx.Err() == nil; i++ {
+			_, _ = ask(c, http.MethodPost, pathKeys, view.NewKey{ID: fmt.Sprintf("load-%d", i)}, nil)
+		}
+	})
+	_, text, code := k.CLI("backup", file)
+	stop()
+	load.Wait()
+	if code != 0 {
+		t.Fatal(text)
+	}
+	if _, text, code := k.CLI("key", "del", "goes"); code != 0 {
+		t.Fatal(text)
+	}
+	k.Stop()
+	for name, db := range map[string]string{"postgres": testkit.Postgres(t), "sqlite": ""} {
+		restored := testkit.CardeaConfig{Data: filepath.Join(t.TempDir(), "data")}
+		args := []string{"restore", file, "--journal", journalPath(k.Data)}
+		if db != "" {
+			args = append(args, "--db", db)
+			restored.Args = []string{"--db", db}
+		}
+		into := &testkit.Cardea{Bin: self(t), Data: restored.Data}
+		if _, text, code := into.CLI(args...); code != 0 {
+			t.Fatalf("%s: %s", name, text)
+		}
+		if db != "" {
+			other := &testkit.Cardea{Bin: self(t), Data: filepath.Join(t.TempDir(), "other")}
+			if _, text, code := other.CLI(args...); code != exitFailure || !strings.Contains(text, "not empty") || exists(filepath.Join(other.Data, keystoreName)) {
+				t.Errorf("into a full database: code %d, %s", code, text)
+			}
+		}
+		n := start(t, restored)
+		for token, want := range map[string]bool{keeps: true, goes: false} {
+			var v view.Verdict
+			if status, err := ask(n.Socket(), http.MethodPost, pathVerify, view.Verify{Token: view.Secret(token)}, &v); status != http.StatusOK || v.Allowed != want {
+				t.Errorf("%s: %d, %v, %+v, want %t", name, status, err, v, want)
+			}
+		}
+		verifyLog(t, n)
+		if _, text, code := n.CLI("doctor"); code != 0 {
+			t.Errorf("%s: doctor: %s", name, text)
+		}
+		n.Stop()
+	}
+}
+
+// C03: no secret is in the arguments of a process, and what the server starts does not inherit one.
+func TestNoSecretInChildren(t *testing.T) {
+	t.Parallel()
+	out := filepath.Join(t.TempDir(), "env")
+	k := start(t, testkit.CardeaConfig{
+		Args: []string{"--keystore-password-command", "env > " + out + "; echo correct-horse-battery-staple-17"},
+		Env:  []string{"CARDEA_TOKEN=cardea_api_secret", "CARDEA_VERIFY_TOKEN=cardea_api_secret"},
+	})
+	raw, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(raw), "cardea_api_secret") {
+		t.Error("the password command was given a token")
+	}
+	leaks(t, k, "correct-horse-battery-staple-17")
+	for _, c := range (&app{getenv: func(string) string { return "" }}).root().Commands() {
+		for _, sub := range append(c.Commands(), c) {
+			for _, name := range []string{"token", "password", "passphrase", "secret"} {
+				if sub.Flags().Lookup(name) != nil {
+					t.Errorf("%s takes a secret in --%s", sub.CommandPath(), name)
+				}
+			}
+		}
+	}
+}
+
+// Every command has a help with an example, and takes --json.
+func TestEveryCommandHelps(t *testing.T) {
+	t.Parallel()
+	root := (&app{getenv: func(string) string { return "" }}).root()
+	var look func(c *cobra.Command)
+	look = func(c *cobra.Command) {
+		if c.Example == "" || c.Short == "" {
+			t.Errorf("%s has no example or no short text", c.CommandPath())
+		}
+		for line := range strings.SplitSeq(c.Example, "\n") {
+			if !strings.Contains(line, "cardea ") {
+				t.Errorf("%s: the example is not a command: %q", c.CommandPath(), line)
+			}
+		}
+		if c.InheritedFlags().Lookup("json") == nil && c.PersistentFlags().Lookup("json") == nil {
+			t.Errorf("%s does not take --json", c.CommandPath())
+		}
+		for _, sub := range c.Commands() {
+			look(sub)
+		}
+	}
+	look(root)
 }

@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,7 +27,9 @@ type CardeaConfig struct {
 	Bin  string   // the binary; "" builds ./cmd/cardea once for the process, or takes CARDEA_BIN
 	Data string   // data folder; "" for a new one
 	Args []string // further ones of `cardea serve`
-	Env  []string // further variables
+	// Command is what is run instead of serve: demo, say.
+	Command string
+	Env     []string // further variables
 	// Quiet leaves the server's log out of the output of a failed test.
 	Quiet bool
 }
@@ -126,7 +129,7 @@ func (k *Cardea) Launch() error {
 		return err
 	}
 	args := append([]string{
-		"serve", "--data", k.Data, "--ready-file", k.ready,
+		cmp.Or(k.config.Command, "serve"), "--data", k.Data, "--ready-file", k.ready,
 		"--http-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0", "--console-listen", "127.0.0.1:0",
 	}, k.config.Args...)
 	k.cmd = exec.Command(k.Bin, args...)
