@@ -77,6 +77,7 @@ type Door struct {
 	streams streams
 	serial  atomic.Uint64 // of requests in the log
 	warned  atomic.Int64  // when an upstream's failure was last logged, Unix seconds
+	ending  atomic.Bool   // Shutdown was called
 }
 
 // New returns a Door. It does not listen yet.
@@ -130,7 +131,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/auth":
 		d.forwardAuth(w, r, p)
 	case isReserved(path):
-		d.serveReserved(w, r)
+		d.serveReserved(w, r, p)
 	default:
 		d.gateway(w, r, p, target{escaped: escaped, path: path})
 	}
@@ -146,6 +147,7 @@ func (d *Door) refuseForm(w http.ResponseWriter, r *http.Request, path string, a
 // end of their own, and lets requests finish until ctx ends. What then remains
 // is cut, and ctx's error returned.
 func (d *Door) Shutdown(ctx context.Context) error {
+	d.ending.Store(true)
 	d.streams.drain(credential.Draining)
 	err := d.server.Shutdown(ctx)
 	if err != nil {

@@ -3,7 +3,6 @@ package httpdoor
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -68,12 +67,15 @@ func isReserved(path string) bool {
 }
 
 // serveReserved gives the request to whoever was wired, with a body that must make progress.
-func (d *Door) serveReserved(w http.ResponseWriter, r *http.Request) {
+func (d *Door) serveReserved(w http.ResponseWriter, r *http.Request, p *peer) {
 	if r.Body != nil && r.Body != http.NoBody {
 		b := d.pace(w, r, 0)
 		defer b.finish()
 		r = r.WithContext(r.Context())
 		r.Body = b
+	}
+	if g := p.guard; g != nil && r.Header["Upgrade"] != nil {
+		w = &rawOnHijack{w, g}
 	}
 	d.reserved.ServeHTTP(w, r)
 }
@@ -160,7 +162,7 @@ func (d *Door) newProxy() *httputil.ReverseProxy {
 		ModifyResponse: d.answered,
 		ErrorHandler:   d.upstreamFailed,
 		BufferPool:     new(buffers),
-		ErrorLog:       slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
+		ErrorLog:       d.serverLog(),
 	}
 }
 

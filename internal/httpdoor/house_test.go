@@ -29,7 +29,12 @@ import (
 	"cardea/internal/store"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if playRole() {
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // house is a real Cardea behind a door: SQLite, keystore, CA, gate and authority.
 type house struct {

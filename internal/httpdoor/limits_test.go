@@ -250,3 +250,92 @@ func TestAcceptBacksOff(t *testing.T) {
 		t.Error("a listener that broke is not told of")
 	}
 }
+
+// A caller that takes nothing of its answer for WriteIdle is given up, revoked or not.
+func TestClientThatNeverReadsIsGivenUp(t *testing.T) {
+	gone := make(chan struct{})
+	up := newUpstream(t, func(w http.ResponseWriter, _ *http.Request) {
+		defer close(gone)
+		for chunk := make([]byte, 64<<10); ; {
+			if _, err := w.Write(chunk); err != nil {
+				return
+			}
+		}
+	})
+	h := newHouse(t, []string{"/db/=" + up.URL}, func(_ *house, c *Config) { c.Limits.WriteIdle = 200 * time.Millisecond })
+	is := h.token("pump")
+	c := h.dial()
+	c.(*net.TCPConn).SetReadBuffer(4 << 10)
+	fmt.Fprintf(c, "GET /db/long HTTP/1.1\r\nHost: h\r\n%s\r\n\r\n", bearer(is))
+	await(t, "the upstream is hung up on", gone)
+	h.empty()
+}
+
+// A caller that asks before it sends a body is told to go on, unless it is refused.
+func TestExpectContinue(t *testing.T) {
+	up := newUpstream(t, nil)
+	h := newHouse(t, []string{"/db/=" + up.URL})
+	is := h.token("pump")
+	const head = "POST /db/x HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n"
+	c := h.dial()
+	r := bufio.NewReader(c)
+	fmt.Fprint(c, head, bearer(is), "\r\n\r\n")
+	if line, err := r.ReadString('\n'); line != "HTTP/1.1 100 Continue\r\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	r.ReadString('\n')
+	io.WriteString(c, "body")
+	if a := h.read(r, "POST"); a.StatusCode != 200 || up.got()[0].body != "body" {
+		t.Errorf("%d %s", a.StatusCode, a.text)
+	}
+	c = h.dial()
+	fmt.Fprint(c, head, "\r\n")
+	if a := h.read(bufio.NewReader(c), "POST"); a.StatusCode != 401 {
+		t.Errorf("refused: %d %s", a.StatusCode, a.text)
+	}
+}
+
+// A reserved path may switch protocols, too: the guard then lets everything through.
+func TestReservedPathsMaySwitchProtocols(t *testing.T) {
+	h := newHouse(t, nil, func(_ *house, c *Config) {
+		c.Reserved = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			c, rw, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\n\r\n")
+			io.Copy(c, rw)
+		})
+	})
+	c := h.dial()
+	fmt.Fprint(c, "GET /mqtt HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	r := bufio.NewReader(c)
+	if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != 101 {
+		t.Fatal(resp, err)
+	}
+	io.WriteString(c, "\x00\n\xff")
+	echo := make([]byte, 3)
+	if _, err := io.ReadFull(r, echo); err != nil || string(echo) != "\x00\n\xff" {
+		t.Errorf("%q, %v", echo, err)
+	}
+}
+
+// A handler that panics ends its request, and is told of at once; the door lives on.
+func TestPanicsAreLogged(t *testing.T) {
+	h := newHouse(t, nil, func(_ *house, c *Config) {
+		c.Reserved = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("broken") })
+	})
+	c := h.dial()
+	fmt.Fprint(c, "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
+	if b, _ := io.ReadAll(c); len(b) > 0 {
+		t.Errorf("%q", b)
+	}
+	if !strings.Contains(h.log.String(), "level=ERROR") {
+		t.Error("nothing at level error")
+	}
+	if a := h.ask("GET", "/db/x"); a.StatusCode != 401 {
+		t.Error(a.StatusCode)
+	}
+}

@@ -180,6 +180,27 @@ func (u *upgrader) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return c, rw, nil
 }
 
+// rawOnHijack is for handlers of reserved paths that switch protocols.
+type rawOnHijack struct {
+	http.ResponseWriter
+	guard *guard
+}
+
+// Unwrap is for http.ResponseController.
+func (h *rawOnHijack) Unwrap() http.ResponseWriter { return h.ResponseWriter }
+
+// Hijack takes the connection over, and the guard off.
+func (h *rawOnHijack) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if h.guard.violated() {
+		return nil, nil, errCut
+	}
+	c, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	if err == nil {
+		h.guard.raw.Store(true)
+	}
+	return c, rw, err
+}
+
 // streams are the flights that have no end of their own.
 type streams struct {
 	mu       sync.Mutex

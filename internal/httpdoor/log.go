@@ -1,6 +1,9 @@
 package httpdoor
 
 import (
+	"bytes"
+	"context"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -29,6 +32,22 @@ func (d *Door) logRequest(r *http.Request, path string, status int, id *gate.Ide
 		slog.String("method", r.Method), slog.String("path", path), slog.Int("status", status),
 		slog.String("principal", who), slog.String("credential", with),
 		slog.String("source", source.String()), slog.String("request", strconv.FormatUint(d.serial.Add(1), 10)))
+}
+
+// serverLog takes what net/http has to say: noise of the network for debugging, but for a
+// handler that has panicked.
+func (d *Door) serverLog() *log.Logger { return log.New(serverLog{d.log}, "", 0) }
+
+type serverLog struct{ log *slog.Logger }
+
+// Write logs one line.
+func (l serverLog) Write(p []byte) (int, error) {
+	level := slog.LevelDebug
+	if bytes.HasPrefix(p, []byte("http: panic")) {
+		level = slog.LevelError
+	}
+	l.log.Log(context.Background(), level, string(bytes.TrimSpace(p)))
+	return len(p), nil
 }
 
 // warnUpstream tells of a failing upstream, at most once a second.

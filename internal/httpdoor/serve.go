@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -27,7 +26,7 @@ func (d *Door) newServer() *http.Server {
 		MaxHeaderBytes:               28 << 10, // net/http adds 4 KiB: 32 KiB in all
 		DisableGeneralOptionsHandler: true,
 		ConnContext:                  connContext,
-		ErrorLog:                     slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
+		ErrorLog:                     d.serverLog(),
 		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: 100, MaxReadFrameSize: 16 << 10},
 	}
 }
