@@ -103,6 +103,7 @@ func New(c Config) (*Door, error) {
 	d.tls = d.tlsConfig(c.TLS)
 	d.proxy = d.newProxy()
 	d.server = d.newServer()
+	d.server.RegisterOnShutdown(func() { d.streams.drain(credential.Draining) })
 	return d, nil
 }
 
@@ -148,8 +149,7 @@ func (d *Door) refuseForm(w http.ResponseWriter, r *http.Request, path string, a
 // is cut, and ctx's error returned.
 func (d *Door) Shutdown(ctx context.Context) error {
 	d.ending.Store(true)
-	d.streams.drain(credential.Draining)
-	err := d.server.Shutdown(ctx)
+	err := d.server.Shutdown(ctx) // it drains the streams as soon as nothing is accepted any more
 	if err != nil {
 		d.server.Close()
 	}
