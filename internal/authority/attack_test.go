@@ -225,6 +225,32 @@ func TestMoreTimeAndNetworksAreGrants(t *testing.T) {
 	h.must(err)
 }
 
+// Who moves an end is told what does not move with it.
+func TestExtendTellsWhatStaysBehind(t *testing.T) {
+	h := newHouse(t)
+	ctx := t.Context()
+	b, err := h.GenerateKey(ctx, h.local, NewKey{ID: "pump-1", Valid: 30 * day})
+	h.must(err)
+	_, err = h.Rotate(ctx, h.local, b.Token.Credential.ID, Rotation{Overlap: day})
+	h.must(err)
+	until := h.clock.now().Add(90 * day)
+	e, err := h.ExtendCredential(ctx, h.local, b.Token.Credential.ID, until)
+	h.must(err)
+	if !e.Credential.ExpiresAt.Equal(until) || len(e.Warnings) != 2 || !strings.Contains(e.Warnings[0], "version 1") ||
+		!strings.Contains(e.Warnings[1], "certificate "+b.Certificate.Credential.ID) {
+		t.Errorf("%+v", e)
+	}
+	h.principal(credential.Service, "svc")
+	e, err = h.ExtendCredential(ctx, h.local, h.apiKey("svc").Credential.ID, until)
+	h.must(err)
+	if len(e.Warnings) > 0 {
+		t.Errorf("warnings %q", e.Warnings)
+	}
+	// A refusal is the same with and without a place for warnings.
+	_, err = h.ExtendCredential(ctx, h.caller(), b.Token.Credential.ID, until.Add(day))
+	fails(t, err, credential.NotFound)
+}
+
 // R07: the version that matters is the newest that is good, not one that was retired.
 func TestRetireAsksForTheNewestGoodVersion(t *testing.T) {
 	h := newHouse(t)

@@ -64,11 +64,7 @@ func (a *Authority) createCredentials(ctx context.Context, c Caller, wanted []Ne
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Issued, len(r.Issued))
-	for i := range r.Issued {
-		out[i] = r.Issued[i].issued()
-	}
-	return out, nil
+	return r.Issued, nil
 }
 
 // wishes are credentials that are asked for in one request.
@@ -110,8 +106,13 @@ func (w *wishes) authorize(ctx context.Context) error {
 	if err := w.load(ctx); err != nil {
 		return err
 	}
+	asked := map[string]bool{}
 	for i := range w.all {
 		ref := w.all[i].Principal
+		if asked[ref] {
+			continue
+		}
+		asked[ref] = true
 		object := ref
 		if o := w.owners[ref]; o.found {
 			object = o.Name
@@ -143,13 +144,14 @@ func (w *wishes) grant(ctx context.Context, m *memo) (reply, error) {
 	for _, o := range w.owners {
 		ch.also(credential.Expect{Principal: o.ID, Version: o.Version})
 	}
+	ch.ops, ch.events = slices.Grow(ch.ops, len(drafts)), slices.Grow(ch.events, len(drafts))
 	issued := make([]Issued, len(drafts))
 	for i := range drafts {
 		if issued[i], err = w.a.make(ctx, ch, &drafts[i]); err != nil {
 			return reply{}, err
 		}
 	}
-	r := reply{Issued: keep(issued...)}
+	r := reply{Issued: issued}
 	if err := w.a.remember(ch, m, r); err != nil {
 		return reply{}, err
 	}
@@ -166,10 +168,14 @@ type draft struct {
 
 // check checks every wish and names all faults of all of them; then that the caller may grant them.
 func (w *wishes) check(b *book, now time.Time) ([]draft, error) {
-	var p credential.Problems
+	var p, own credential.Problems
 	drafts := make([]draft, len(w.all))
 	for i := range w.all {
-		drafts[i] = w.all[i].draft(&p, w.prefix(i), w.owners[w.all[i].Principal], b, now)
+		own = own[:0]
+		drafts[i] = w.all[i].draft(&own, w.owners[w.all[i].Principal], b, now)
+		for _, f := range own {
+			p.Add(w.prefix(i)+f.Field, "%s", f.Message)
+		}
 		drafts[i].Org, drafts[i].CreatedBy = w.c.Org, w.c.Actor.Principal
 	}
 	if err := p.Err(); err != nil {
@@ -177,6 +183,9 @@ func (w *wishes) check(b *book, now time.Time) ([]draft, error) {
 	}
 	asked := map[string]bool{} // many wishes of a batch are alike: ask once
 	for i := range drafts {
+		if i > 0 && drafts[i].Principal == drafts[i-1].Principal && slices.Equal(drafts[i].Scopes, drafts[i-1].Scopes) {
+			continue
+		}
 		roles := w.owners[w.all[i].Principal].Roles
 		alike := fmt.Sprint(roles, drafts[i].Scopes)
 		if asked[alike] {
@@ -196,7 +205,7 @@ func (w *wishes) check(b *book, now time.Time) ([]draft, error) {
 }
 
 // draft checks a wish and works out what it means.
-func (n *NewCredential) draft(p *credential.Problems, prefix string, o owner, b *book, now time.Time) draft {
+func (n *NewCredential) draft(p *credential.Problems, o owner, b *book, now time.Time) draft {
 	d := draft{
 		Credential: credential.Credential{
 			Kind: n.Kind, Principal: o.ID, Name: n.Name, Description: n.Description,
@@ -205,36 +214,36 @@ func (n *NewCredential) draft(p *credential.Problems, prefix string, o owner, b 
 		},
 		principal: o.Name,
 	}
-	n.checkOwner(p, prefix, o)
-	checkDescriptive(p, prefix, &d.Credential, b)
-	end, byDefault := n.lifetime(p, prefix, now)
+	n.checkOwner(p, o)
+	checkDescriptive(p, &d.Credential, b)
+	end, byDefault := n.lifetime(p, now)
 	d.ExpiresAt = end
 	if byDefault && n.Kind.Valid() {
 		d.warnings = append(d.warnings, fmt.Sprintf("no lifetime was given: it ends after the default of %d days, at %s",
 			defaultLifetime(n.Kind)/day, end.Format(time.RFC3339)))
 	}
 	if n.Kind == credential.Certificate {
-		d.key = readCSR(p, prefix+"csr", n.CSR)
+		d.key = readCSR(p, "csr", n.CSR)
 	} else if len(n.CSR) > 0 {
-		p.Add(prefix+"csr", "is for certificates only")
+		p.Add("csr", "is for certificates only")
 	}
 	return d
 }
 
-func (n *NewCredential) checkOwner(p *credential.Problems, prefix string, o owner) {
+func (n *NewCredential) checkOwner(p *credential.Problems, o owner) {
 	switch {
 	case n.Principal == "":
-		p.Add(prefix+"principal", "is empty")
+		p.Add("principal", "is empty")
 	case !o.found:
-		p.Add(prefix+"principal", "does not exist: %s", quote(n.Principal))
+		p.Add("principal", "does not exist: %s", quote(n.Principal))
 	case o.Disabled:
-		p.Add(prefix+"principal", "is disabled: %s", o.Name)
+		p.Add("principal", "is disabled: %s", o.Name)
 	}
 	switch {
 	case !n.Kind.Valid():
-		p.Add(prefix+"kind", "is none of device_token, certificate, api_key, pat")
+		p.Add("kind", "is none of device_token, certificate, api_key, pat")
 	case o.found && !n.Kind.For(o.Kind):
-		p.Add(prefix+"kind", "is %s, which is not for a principal of kind %s", n.Kind, o.Kind)
+		p.Add("kind", "is %s, which is not for a principal of kind %s", n.Kind, o.Kind)
 	}
 }
 

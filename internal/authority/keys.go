@@ -172,7 +172,7 @@ func (g *keygen) build(ch *change, role string) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	r := reply{Principal: &p, Issued: keep(token, cert)}
+	r := reply{Principal: &p, Issued: []Issued{token, cert}}
 	if role == credential.RoleDevice {
 		r.Warnings = append(r.Warnings, fmt.Sprintf(
 			"%s may use all topics that do not begin with $ and all gateway routes: narrow it with --scope NAME", p.Name))
@@ -258,7 +258,7 @@ func (a *Authority) rotateKey(ctx context.Context, c Caller, p credential.Princi
 	if err != nil {
 		return reply{}, err
 	}
-	kept := reply{Principal: &token.Principal, Issued: keep(t2, c2), Warnings: c2.Warnings}
+	kept := reply{Principal: &token.Principal, Issued: []Issued{t2, c2}, Warnings: c2.Warnings}
 	if err := a.remember(ch, m, kept); err != nil {
 		return reply{}, err
 	}

@@ -15,8 +15,15 @@ import (
 // keepReplies is how long an idempotency key is good for.
 const keepReplies = 24 * time.Hour
 
-// reply is what an act answers, in the form in which it is remembered.
+// reply is what an act answers.
 type reply struct {
+	Principal *credential.Principal
+	Issued    []Issued
+	Warnings  []string
+}
+
+// keptReply is the form in which a reply is remembered.
+type keptReply struct {
 	Principal *credential.Principal `json:"principal,omitempty"`
 	Issued    []keptIssued          `json:"issued,omitempty"`
 	Warnings  []string              `json:"warnings,omitempty"`
@@ -53,7 +60,7 @@ func (k *keptIssued) issued() Issued {
 
 func (r reply) bundle() Bundle {
 	return Bundle{
-		Principal: *r.Principal, Token: r.Issued[0].issued(), Certificate: r.Issued[1].issued(),
+		Principal: *r.Principal, Token: r.Issued[0], Certificate: r.Issued[1],
 		Warnings: r.Warnings,
 	}
 }
@@ -93,7 +100,7 @@ func (a *Authority) remember(ch *change, m *memo, r reply) error {
 	if m == nil {
 		return nil
 	}
-	text, err := json.Marshal(r)
+	text, err := json.Marshal(keptReply{r.Principal, keep(r.Issued...), r.Warnings})
 	if err != nil {
 		return &credential.Error{Kind: credential.Internal, Err: err}
 	}
@@ -127,9 +134,13 @@ func (a *Authority) recall(ctx context.Context, m *memo) (reply, bool, error) {
 	if err != nil {
 		return reply{}, false, err
 	}
-	var r reply
-	if err := json.Unmarshal(text, &r); err != nil {
+	var was keptReply
+	if err := json.Unmarshal(text, &was); err != nil {
 		return reply{}, false, &credential.Error{Kind: credential.Internal, Err: err}
+	}
+	r := reply{Principal: was.Principal, Warnings: was.Warnings}
+	for i := range was.Issued {
+		r.Issued = append(r.Issued, was.Issued[i].issued())
 	}
 	a.settle(ctx, &r, m.org)
 	return r, true, nil

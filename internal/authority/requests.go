@@ -89,6 +89,12 @@ type NewKey struct {
 	Idempotency string
 }
 
+// Extended is a credential with a later end.
+type Extended struct {
+	Credential credential.Credential
+	Warnings   []string
+}
+
 // Bundle is a device with what is shown once.
 type Bundle struct {
 	Principal   credential.Principal

@@ -40,7 +40,7 @@ func (a *Authority) Rotate(ctx context.Context, c Caller, id string, r Rotation)
 	if err != nil {
 		return Issued{}, err
 	}
-	return kept.Issued[0].issued(), nil
+	return kept.Issued[0], nil
 }
 
 func (a *Authority) rotate(ctx context.Context, c Caller, id string, r Rotation, pub *publicKey, m *memo) (reply, error) {
@@ -60,7 +60,7 @@ func (a *Authority) rotate(ctx context.Context, c Caller, id string, r Rotation,
 	if err != nil {
 		return reply{}, err
 	}
-	kept := reply{Issued: keep(is)}
+	kept := reply{Issued: []Issued{is}}
 	if err := a.remember(ch, m, kept); err != nil {
 		return reply{}, err
 	}
@@ -294,71 +294,4 @@ func indexOf(proofs []credential.Proof, n int) int {
 		}
 	}
 	return -1
-}
-
-// Extend moves the end of a credential to a later instant. Not for
-// certificates, whose end is signed, nor for one that has expired: those are rotated. More time is a grant
-// of all that the credential may (J26).
-func (a *Authority) Extend(ctx context.Context, c Caller, id string, until time.Time) (credential.Credential, error) {
-	until = until.UTC().Truncate(time.Microsecond)
-	return retry(0, func() (credential.Credential, error) {
-		rec, err := a.credential(ctx, c, "extend", id)
-		if err != nil {
-			return credential.Credential{}, err
-		}
-		return a.extend(ctx, c, rec, until)
-	})
-}
-
-func (a *Authority) extend(ctx context.Context, c Caller, rec credential.Record, until time.Time) (credential.Credential, error) {
-	cred := rec.Credential
-	if err := a.checkClock(ctx); err != nil {
-		return cred, err
-	}
-	ch := a.begin(c)
-	if err := mayExtend(&cred, until, ch.at); err != nil {
-		return cred, err
-	}
-	b, err := a.book(ctx, c.Org)
-	if err != nil {
-		return cred, err
-	}
-	if err := b.mayIssue(c, rec.Principal.Roles, cred.Scopes); err != nil {
-		return cred, err
-	}
-	if err := notBootstrap(rec.Principal.Name); err != nil {
-		return cred, err
-	}
-	ch.also(credential.Expect{Principal: rec.Principal.ID, Version: rec.Principal.Version})
-	d := details{}
-	d.set("expires_at", stamp(cred.ExpiresAt), stamp(until))
-	set := credential.SetProofs{ID: cred.ID, Version: cred.Version, Proofs: cred.Proofs, ExpiresAt: until}
-	ch.do(set, "credential.extend", aboutCredential(cred.ID, rec.Principal.Name), d)
-	if err := a.commit(ctx, ch); err != nil {
-		return cred, err
-	}
-	cred.ExpiresAt = until
-	cred.Version++
-	return cred, nil
-}
-
-func mayExtend(c *credential.Credential, until, now time.Time) error {
-	var p credential.Problems
-	switch {
-	case c.State != credential.StateActive:
-		return ended(c)
-	case c.Kind == credential.Certificate:
-		return credential.Errorf(credential.Conflict, "the end of a certificate is signed and cannot be moved: rotate the credential %s", c.ID)
-	case len(aliveProofs(c, now)) == 0:
-		return credential.Errorf(credential.Conflict, "the credential %s has expired: rotate it, or make a new one", c.ID)
-	case !c.Proofs[0].ExpiresAt.IsZero():
-		return credential.Errorf(credential.Conflict, "the newest version of the credential %s was retired: rotate it", c.ID)
-	case until.IsZero():
-		p.Add("expires_at", "is empty")
-	case !until.After(c.ExpiresAt):
-		p.Add("expires_at", "is not after the present end, %s", c.ExpiresAt.UTC().Format(time.RFC3339))
-	default:
-		checkEnd(&p, "expires_at", until, now)
-	}
-	return p.Err()
 }

@@ -175,7 +175,7 @@ func (patch *CredentialPatch) apply(c credential.Credential) credential.Credenti
 func (patch *CredentialPatch) check(b *book) error {
 	var p credential.Problems
 	given := patch.apply(credential.Credential{})
-	checkDescriptive(&p, "", &given, b)
+	checkDescriptive(&p, &given, b)
 	return p.Err()
 }
 

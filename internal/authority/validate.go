@@ -119,6 +119,9 @@ func checkTags(p *credential.Problems, field string, tags []string) {
 }
 
 func checkRepeats[T comparable](p *credential.Problems, field string, items []T) {
+	if len(items) < 2 {
+		return
+	}
 	first := make(map[T]int, len(items))
 	for i, it := range items {
 		if j, there := first[it]; there {
@@ -148,16 +151,19 @@ func checkNetworks(p *credential.Problems, field string, nets []netip.Prefix) {
 	checkRepeats(p, field, nets)
 }
 
-// checkPolicyNames holds for lists of scopes and of roles. known is nil if nobody knows which exist.
+// checkPolicyNames holds for lists of scopes and of roles. known reports which exist.
 func checkPolicyNames(p *credential.Problems, field string, refs []string, most int, known func(string) bool) {
 	if len(refs) > most {
 		p.Add(field, "has more than %d entries", most)
 		return
 	}
 	for i, name := range refs {
+		if known(name) { // so its form is good
+			continue
+		}
 		if why := credential.CheckPolicyName(name); why != "" {
 			p.Add(item(field, i), "%s", why)
-		} else if !known(name) {
+		} else {
 			p.Add(item(field, i), "does not exist: %s", name)
 		}
 	}
@@ -194,45 +200,45 @@ func checkEnd(p *credential.Problems, field string, end, now time.Time) {
 
 // lifetime works out when a new credential ends. The second result reports
 // that nothing was asked for, so that the kind's default holds.
-func (n *NewCredential) lifetime(p *credential.Problems, prefix string, now time.Time) (time.Time, bool) {
+func (n *NewCredential) lifetime(p *credential.Problems, now time.Time) (time.Time, bool) {
 	end, byDefault := n.ExpiresAt.UTC().Truncate(time.Microsecond), false
 	switch {
 	case n.TTL != 0 && !n.ExpiresAt.IsZero():
-		p.Add(prefix+"ttl", "is given together with expires_at: give one of them")
+		p.Add("ttl", "is given together with expires_at: give one of them")
 		return end, false
 	case n.TTL < 0:
-		p.Add(prefix+"ttl", "is negative")
+		p.Add("ttl", "is negative")
 		return end, false
 	case n.TTL > maxLifetime:
-		p.Add(prefix+"ttl", "is more than %d days", maxLifetime/day)
+		p.Add("ttl", "is more than %d days", maxLifetime/day)
 		return end, false
 	case n.TTL > 0:
 		if end = now.Add(n.TTL).Truncate(time.Microsecond); !end.After(now) {
-			p.Add(prefix+"ttl", "is less than a microsecond")
+			p.Add("ttl", "is less than a microsecond")
 		}
 	case n.ExpiresAt.IsZero():
 		end, byDefault = now.Add(defaultLifetime(n.Kind)), true
 	default:
-		checkEnd(p, prefix+"expires_at", end, now)
+		checkEnd(p, "expires_at", end, now)
 	}
 	if n.Kind == credential.Certificate && end.After(now) && end.Before(now.Add(time.Second)) {
-		p.Add(prefix+"ttl", "is less than a second")
+		p.Add("ttl", "is less than a second")
 	}
 	if !n.NotBefore.IsZero() && !n.NotBefore.Before(end) {
-		p.Add(prefix+"not_before", "is not before the end")
+		p.Add("not_before", "is not before the end")
 	}
 	return end, byDefault
 }
 
 // checkDescriptive checks what a new and a changed credential have in common.
-func checkDescriptive(p *credential.Problems, prefix string, c *credential.Credential, b *book) {
-	checkText(p, prefix+"name", c.Name, maxNameLen)
-	checkText(p, prefix+"description", c.Description, maxDescriptionLen)
-	checkPolicyNames(p, prefix+"scopes", c.Scopes, maxScopes, b.hasScope)
-	checkNetworks(p, prefix+"allowed_ips", c.Networks)
-	checkTags(p, prefix+"tags", c.Tags)
+func checkDescriptive(p *credential.Problems, c *credential.Credential, b *book) {
+	checkText(p, "name", c.Name, maxNameLen)
+	checkText(p, "description", c.Description, maxDescriptionLen)
+	checkPolicyNames(p, "scopes", c.Scopes, maxScopes, b.hasScope)
+	checkNetworks(p, "allowed_ips", c.Networks)
+	checkTags(p, "tags", c.Tags)
 	if c.Project != "" {
-		checkTag(p, prefix+"project", c.Project)
+		checkTag(p, "project", c.Project)
 	}
 }
 
