@@ -21,18 +21,12 @@ func (a *app) demoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "Run a server with a sample upstream, and show what to try",
 		Long: "Run a server with a sample upstream behind /db/, make one credential of each kind, and print commands to paste.\n" +
-			"Everything is in a temporary folder, which is removed at the end, unless --data names one. All options of serve can be given.",
+			"Everything is in ./cardea-demo unless --data names another folder; remove the folder to begin anew. All options of serve can be given.",
 		Example: "  cardea demo\n  cardea demo --http-tls --data ./cardea-demo",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			temporary := a.data == "" && a.getenv("CARDEA_DATA") == ""
-			if temporary {
-				dir, err := os.MkdirTemp("", "cardea-demo-*")
-				if err != nil {
-					return err
-				}
-				defer os.RemoveAll(dir)
-				a.data = dir
+			if a.data == "" && a.getenv("CARDEA_DATA") == "" {
+				a.data = "./cardea-demo"
 			}
 			c, err := a.loadConfig(cmd.Flags())
 			if err != nil {
@@ -58,25 +52,32 @@ func (a *app) demo(ctx context.Context, c *config) error {
 	route := credential.Route{Prefix: "/db/", Upstream: "http://" + l.Addr().String(), Source: "flag"}
 	c.Routes = append(c.Routes, route)
 	d := &demo{app: a, data: c.Data, files: filepath.Join(c.Data, "demo"), verifier: newIdentityVerifier()}
-	return a.serve(ctx, c, func(ctx context.Context, n *node) error {
-		d.verifier.jwks = func() []byte { return n.gate.JWKS() }
-		up, err := newUpstream(ctx, filepath.Join(c.Data, "upstream.db"), d.verifier.verify)
-		if err != nil {
-			return err
-		}
-		n.closers = append(n.closers, up)
-		server := n.server(up)
-		n.closers = append(n.closers, server)
-		n.behind.Go(func() {
-			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				n.report(err)
+	return a.serve(ctx, c, hooks{
+		ready: func(ctx context.Context, n *node) error {
+			if err := d.serveUpstream(ctx, n, l); err != nil {
+				return err
 			}
-		})
-		if err := d.make(ctx); err != nil {
-			return err
-		}
-		return d.show(n)
+			return d.make(ctx)
+		},
+		announced: d.show,
 	})
+}
+
+// serveUpstream lets the sample upstream answer until the server ends.
+func (d *demo) serveUpstream(ctx context.Context, n *node, l net.Listener) error {
+	d.verifier.jwks = n.gate.JWKS
+	up, err := newUpstream(ctx, filepath.Join(d.data, "upstream.db"), d.verifier.verify)
+	if err != nil {
+		return err
+	}
+	server := n.server(up)
+	n.closers = append(n.closers, up, server)
+	n.behind.Go(func() {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			n.report(err)
+		}
+	})
+	return nil
 }
 
 // demo is what `cardea demo` makes beside the server.
@@ -97,17 +98,28 @@ const (
 	demoRole    = "demo"
 )
 
-// make makes one credential of each kind, once: with --data they are kept.
+// make makes one credential of each kind, at the first start in a folder. The
+// administrator's token is made anew at each start: it lives for a day, and the
+// first one ended when the first user was made.
 func (d *demo) make(ctx context.Context) (err error) {
 	if d.client, err = socketClient(d.data); err != nil {
 		return err
 	}
-	if exists(d.files) {
-		return nil
+	if !exists(d.files) {
+		if err := os.Mkdir(d.files, 0o700); err != nil {
+			return err
+		}
+		if err := d.makeAll(ctx); err != nil {
+			return err
+		}
 	}
-	if err := os.Mkdir(d.files, 0o700); err != nil {
-		return err
+	if !exists(d.token(demoUser)) { // the last thing that is made
+		return fmt.Errorf("%s was left half made: remove %s to begin anew", d.files, d.data)
 	}
+	return d.renewAdminToken(ctx)
+}
+
+func (d *demo) makeAll(ctx context.Context) error {
 	if err := d.makePolicy(ctx); err != nil {
 		return err
 	}
@@ -117,10 +129,7 @@ func (d *demo) make(ctx context.Context) (err error) {
 	if err := d.makeToken(ctx, "service", demoService, "api_key"); err != nil {
 		return err
 	}
-	if err := d.makeToken(ctx, "user", demoUser, "pat"); err != nil {
-		return err
-	}
-	return d.renewAdminToken(ctx)
+	return d.makeToken(ctx, "user", demoUser, "pat")
 }
 
 func (d *demo) makePolicy(ctx context.Context) error {
@@ -169,7 +178,6 @@ func (d *demo) makeToken(ctx context.Context, kind, name, credentialKind string)
 
 func (d *demo) token(name string) string { return filepath.Join(d.files, name+"_token") }
 
-// renewAdminToken makes a new one: the first was revoked when the first user was made.
 func (d *demo) renewAdminToken(ctx context.Context) error {
 	var made view.OneTime
 	if err := d.client.post(ctx, pathAdminToken, nil, &made); err != nil {
@@ -179,7 +187,7 @@ func (d *demo) renewAdminToken(ctx context.Context) error {
 }
 
 // show prints what to try, ready to paste.
-func (d *demo) show(n *node) error {
+func (d *demo) show(n *node) {
 	r := n.addresses()
 	data, base := d.data, n.httpURL()
 	curl, cardea := "curl", os.Args[0]+" --data "+data
@@ -218,8 +226,7 @@ func (d *demo) show(n *node) error {
 	section(w, "the API, as the administrator",
 		fmt.Sprintf("%s %s %s/api/v1/principals", curl, bearer(adminTokenPath(data)), base),
 		cardea+" audit list")
-	_, err := fmt.Fprintf(w, "\nThe credentials are in %s. Ctrl-C ends the demo.\n", d.files)
-	return err
+	fmt.Fprintf(w, "\nThe credentials are in %s. Ctrl-C ends the demo.\n", d.files)
 }
 
 func section(w io.Writer, title string, commands ...string) {

@@ -46,6 +46,14 @@ func TestDemo(t *testing.T) {
 			if code := k.Stop(); code != 0 {
 				t.Errorf("exit code %d", code)
 			}
+			if err := k.Start(); err != nil { // what was made is kept
+				t.Fatal(err)
+			}
+			for _, name := range []string{"admin.token", "demo/" + demoDevice + "_token", "demo/" + demoService + "_token", "demo/" + demoUser + "_token"} {
+				if _, text, code := k.CLI("verify", "--token-file", filepath.Join(k.Data, name)); code != 0 {
+					t.Errorf("%s after the second start: %s", name, text)
+				}
+			}
 		})
 	}
 }

@@ -26,16 +26,21 @@ func (a *app) serveCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.serve(cmd.Context(), c, nil)
+			return a.serve(cmd.Context(), c, hooks{})
 		},
 	}
 	addOptions(c.Flags())
 	return c
 }
 
+// hooks are what a demo does beside serving. Either may be nil.
+type hooks struct {
+	ready     func(context.Context, *node) error // all doors accept, and nobody was told yet
+	announced func(*node)
+}
+
 // serve runs a server until a signal or ctx ends it. The first signal drains, a second one ends the process at once.
-// When all doors accept, it calls then, if that is not nil.
-func (a *app) serve(ctx context.Context, c *config, then func(context.Context, *node) error) (err error) {
+func (a *app) serve(ctx context.Context, c *config, h hooks) (err error) {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	n, err := openNode(ctx, c, newLog(a.err, c.LogFormat, c.LogLevel))
@@ -46,13 +51,16 @@ func (a *app) serve(ctx context.Context, c *config, then func(context.Context, *
 	if err := n.start(ctx); err != nil {
 		return err
 	}
+	if h.ready != nil {
+		if err := h.ready(ctx, n); err != nil {
+			return err
+		}
+	}
 	if err := n.announce(a.out); err != nil {
 		return err
 	}
-	if then != nil {
-		if err := then(ctx, n); err != nil {
-			return err
-		}
+	if h.announced != nil {
+		h.announced(n)
 	}
 	select {
 	case <-ctx.Done():
