@@ -54,7 +54,8 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// before renews the deadline, not at every read: that would cost more than the read.
+// before renews the deadline, not at every read: that would cost more than the
+// read. At the end of the body net/http clears it and waits on, for a hang-up.
 func (b *body) before() error {
 	now := b.now()
 	b.mu.Lock()
@@ -82,9 +83,6 @@ func (b *body) fail(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.failed = err
-	if err == io.EOF && b.rc != nil {
-		b.rc.SetReadDeadline(time.Time{}) // net/http waits on, for a hang-up
-	}
 }
 
 // finish is for the handler before it returns.
