@@ -55,8 +55,12 @@ func (a *Authority) adminToken(ctx context.Context, c Caller) (Issued, error) {
 	if err != nil {
 		return Issued{}, err
 	}
+	id, err := secret.NewID(secret.IDLen)
+	if err != nil {
+		return Issued{}, err
+	}
 	is, err := a.makeToken(ch, &draft{principal: p.Name, Credential: credential.Credential{
-		Org: p.Org, Kind: credential.APIKey, Principal: p.ID, Name: "admin token", State: credential.StateActive,
+		ID: id, Org: p.Org, Kind: credential.APIKey, Principal: p.ID, Name: "admin token", State: credential.StateActive,
 		ExpiresAt: ch.at.Add(adminTokenLife), CreatedAt: ch.at, CreatedBy: c.Actor.Principal, Version: 1,
 	}})
 	if err != nil {

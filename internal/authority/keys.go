@@ -167,8 +167,12 @@ func (g *keygen) build(ch *change, role string) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	cert := g.draft(ch, &p, credential.Certificate).withLeaf(ch, g.id, &g.leaf)
-	token, err := g.a.makeToken(ch, g.draft(ch, &p, credential.DeviceToken))
+	tokenID, err := secret.NewID(secret.IDLen)
+	if err != nil {
+		return reply{}, err
+	}
+	cert := g.draft(ch, &p, credential.Certificate, g.id).withLeaf(ch, &g.leaf)
+	token, err := g.a.makeToken(ch, g.draft(ch, &p, credential.DeviceToken, tokenID))
 	if err != nil {
 		return reply{}, err
 	}
@@ -183,9 +187,9 @@ func (g *keygen) build(ch *change, role string) (reply, error) {
 	return r, nil
 }
 
-func (g *keygen) draft(ch *change, p *credential.Principal, k credential.Kind) *draft {
+func (g *keygen) draft(ch *change, p *credential.Principal, k credential.Kind, id string) *draft {
 	return &draft{principal: p.Name, Credential: credential.Credential{
-		Org: p.Org, Kind: k, Principal: p.ID, Name: p.Name, State: credential.StateActive,
+		ID: id, Org: p.Org, Kind: k, Principal: p.ID, Name: p.Name, State: credential.StateActive,
 		ExpiresAt: g.leaf.ends, CreatedAt: ch.at, CreatedBy: g.c.Actor.Principal, Version: 1,
 	}}
 }
