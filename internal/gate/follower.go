@@ -58,7 +58,7 @@ func (g *Gate) follow(ctx context.Context) {
 
 // begin takes the head of the feed, before anything is looked up, and the policy.
 func (g *Gate) begin(ctx context.Context) error {
-	asked := g.clock.Mono()
+	asked := g.moment()
 	ask, cancel := context.WithTimeout(ctx, feedTime)
 	defer cancel()
 	_, head, err := g.store.Since(ask, math.MaxInt64, 1)
@@ -78,7 +78,7 @@ func (g *Gate) begin(ctx context.Context) error {
 
 // advance applies what is new. It reports whether there is more.
 func (g *Gate) advance(ctx context.Context) (more bool, err error) {
-	asked := g.clock.Mono()
+	asked := g.moment()
 	ask, cancel := context.WithTimeout(ctx, feedTime)
 	defer cancel()
 	applied := g.applied.Load()
@@ -120,11 +120,22 @@ func (g *Gate) advance(ctx context.Context) (more bool, err error) {
 	return false, nil
 }
 
-// seen notes that the feed was seen to its end at a moment, monotonic.
-func (g *Gate) seen(at time.Duration) {
-	g.lastSeen.Store(int64(at))
-	g.stepsSeen.Store(g.clock.stepped.Load())
-	g.seenUntil.Store(int64(at + g.staleness))
+// moment is a time on the monotonic clock, and the clock's steps until then.
+type moment struct {
+	mono    time.Duration
+	stepped int64
+}
+
+func (g *Gate) moment() moment {
+	stepped := g.clock.stepped.Load() // before: a step between the two counts as one after
+	return moment{g.clock.Mono(), stepped}
+}
+
+// seen notes that the feed was seen to its end by who asked at a moment.
+func (g *Gate) seen(asked moment) {
+	g.lastSeen.Store(int64(asked.mono))
+	g.stepsSeen.Store(asked.stepped)
+	g.seenUntil.Store(int64(asked.mono + g.staleness))
 	if g.shut.Load()&stale != 0 {
 		g.log.Info("the database is seen again")
 	}

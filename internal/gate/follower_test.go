@@ -76,6 +76,7 @@ func TestFeedGoesBack(t *testing.T) {
 	h := newHouse(t)
 	token, _ := h.token(h.device("pump-1"))
 	h.accepted(token)
+	h.eventually("the feed is at its end", func() bool { return h.gate.applied.Load() == h.gate.floor.Load() })
 	h.gate.applied.Store(1 << 40) // as if it had been seen
 	h.hands.pass(h.gate.staleness + time.Second)
 	h.eventually("it is noticed", h.gate.feedDown.Load)

@@ -210,3 +210,72 @@ func TestWatchAgainstRevocation(t *testing.T) {
 		t.Errorf("%d sessions are left", n)
 	}
 }
+
+// still returns a second gate on the same store that nobody runs, with a hook on its clock:
+// so a test can let things happen between two steps of a call.
+func (h *house) still(hook func()) *Gate {
+	h.Helper()
+	g, err := New(Config{Store: h.store, Signer: h.gate.signer, Clock: NewClock(time.Time{}, h.hands.now, func() time.Duration {
+		hook()
+		return 0
+	})})
+	if err != nil {
+		h.Fatal(err)
+	}
+	h.Cleanup(func() { g.Close() })
+	if err := g.begin(h.Context()); err != nil {
+		h.Fatal(err)
+	}
+	return g
+}
+
+// A revocation that answers between the look-up and the judgement is not overtaken by it.
+func TestRevocationBetweenLookupAndJudgement(t *testing.T) {
+	h := newHouse(t)
+	token, c := h.token(h.device("pump-1"))
+	var g *Gate
+	var armed atomic.Bool
+	var once sync.Once
+	g = h.still(func() {
+		if armed.CompareAndSwap(true, false) {
+			if err := g.Apply(t.Context(), h.commit("credential", c.ID, h.end(c))); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	// The answer is in the cache when the hook is armed; the next reading of the clock comes before the judgement.
+	h.store.set(func(f *faulty) {
+		f.after = func(_ string, rec credential.Record, err error) (credential.Record, error) {
+			once.Do(func() { armed.Store(true) })
+			return rec, err
+		}
+	})
+	if _, out := g.Authenticate(t.Context(), &Evidence{Token: token, Source: here}); out.Reason != credential.Revoked {
+		t.Errorf("the reason is %v", out.Reason)
+	}
+	if armed.Load() {
+		t.Error("nothing was revoked")
+	}
+}
+
+// A session that is just beginning is not passed over: it is made to look again.
+func TestReassessmentOfBeginningSession(t *testing.T) {
+	h := newHouse(t)
+	token, _ := h.token(h.device("pump-1"))
+	id := h.accepted(token)
+	for name, change := range map[string]func(w *Watched){
+		"reassessed": func(w *Watched) {
+			if err := h.gate.reassessOne(t.Context(), w); err != nil {
+				t.Error(err)
+			}
+		},
+		"cut": func(w *Watched) { w.cut(credential.Kicked) },
+	} {
+		w := &Watched{gate: h.gate, live: Live{Cut: func(credential.Reason) { t.Error("it was cut") }}}
+		w.id.Store(id)
+		change(w)
+		if w.state.Load() != retry {
+			t.Errorf("%s: the state is %d, want %d", name, w.state.Load(), retry)
+		}
+	}
+}
