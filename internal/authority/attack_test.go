@@ -298,3 +298,30 @@ func TestLifetimesAreInMicroseconds(t *testing.T) {
 	_, err = h.CreateCredential(t.Context(), h.local, wish)
 	fails(t, err, credential.Invalid, "ttl")
 }
+
+// A05: a request id that looks like a token does not keep the act from being done and recorded.
+func TestRequestIDThatLooksLikeAToken(t *testing.T) {
+	h := newHouse(t)
+	c := h.local
+	c.Actor.Request = "cardea_dev_aaaaaaaaaaaaaaaaaaaaaaaa"
+	before := h.head()
+	_, err := h.CreatePrincipal(t.Context(), c, NewPrincipal{Kind: credential.Service, Name: "svc"})
+	h.must(err)
+	if e := h.events(before)[0]; e.Actor.Request != "cardea_dev_***" {
+		t.Errorf("the request is %q", e.Actor.Request)
+	}
+}
+
+// A route from a flag that overlaps with one that is stored already is found at the start.
+func TestStaticRoutesBesideStoredOnes(t *testing.T) {
+	h := furnished(t) // with /db/
+	start := func(prefix string) error {
+		static := []credential.Route{{Prefix: prefix, Upstream: "http://127.0.0.1:2", Source: "flag"}}
+		a, err := New(Config{Store: h.store, Gate: h.gate, Ring: h.ring, CA: h.ca, Now: h.clock.now, Routes: static})
+		h.must(err)
+		return a.CheckRoutes(t.Context())
+	}
+	h.must(start("/app/"))
+	fails(t, start("/db/x/"), credential.Invalid, "/db/x/", "stored route /db/")
+	fails(t, start("/db/"), credential.Invalid, "stored route /db/")
+}

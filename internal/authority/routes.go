@@ -46,6 +46,26 @@ func (a *Authority) authorizeRoute(c Caller, verb, prefix string) error {
 	return a.Authorize(c, "routes:"+verb, "/routes"+prefix)
 }
 
+// CheckRoutes says which static routes overlap with stored ones, which were there before the flag or the file was
+// changed. To be asked once at the start. Errors: Invalid, Down.
+func (a *Authority) CheckRoutes(ctx context.Context) error {
+	stored, err := a.store.Policy(ctx)
+	if err != nil {
+		return err
+	}
+	var p credential.Problems
+	for _, s := range a.static {
+		for _, r := range stored.Routes {
+			if overlap(s.Prefix, r.Prefix) {
+				p.Add("route "+s.Prefix, "overlaps with the stored route %s: start without it and delete that one, or choose another prefix", r.Prefix)
+			}
+		}
+	}
+	return p.Err()
+}
+
+func overlap(a, b string) bool { return strings.HasPrefix(a, b) || strings.HasPrefix(b, a) }
+
 func (a *Authority) allRoutes(ctx context.Context) ([]credential.Route, error) {
 	p, err := a.store.Policy(ctx)
 	if err != nil {
@@ -159,7 +179,7 @@ func CheckRoute(r credential.Route, others []credential.Route) error {
 	checkPrefix(&p, r.Prefix)
 	if len(p) == 0 {
 		for _, o := range others {
-			if strings.HasPrefix(o.Prefix, r.Prefix) || strings.HasPrefix(r.Prefix, o.Prefix) {
+			if overlap(o.Prefix, r.Prefix) {
 				p.Add("prefix", "overlaps with the route %s", o.Prefix)
 			}
 		}
@@ -193,7 +213,7 @@ func checkPrefix(p *credential.Problems, prefix string) {
 	}
 	checkText(p, "prefix", prefix, most)
 	for _, own := range reservedPrefixes() {
-		if strings.HasPrefix(prefix, own) || strings.HasPrefix(own, prefix) {
+		if overlap(prefix, own) {
 			p.Add("prefix", "is reserved for Cardea itself: %s", strings.TrimSuffix(own, "/"))
 		}
 	}
