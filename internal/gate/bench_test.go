@@ -66,7 +66,7 @@ func BenchmarkHit(b *testing.B) {
 	for _, n := range []int{1, 1000, 1_000_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			var before, after runtime.MemStats
-			h := newHouse(b, func(c *Config) { c.CacheBytes = 1 << 30; c.Clock = nil; c.FlushEvery = time.Hour })
+			h := newHouse(b, func(c *Config) { c.CacheBytes = 1 << 30; c.Clock = nil })
 			runtime.GC()
 			runtime.ReadMemStats(&before)
 			tokens, length := fleet(b, h, n)
@@ -158,7 +158,7 @@ func BenchmarkRefusal(b *testing.B) {
 func BenchmarkWarm(b *testing.B) {
 	for _, n := range []int{1000, 1_000_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			h := newHouse(b, func(c *Config) { c.CacheBytes = 1 << 30; c.Clock = nil; c.FlushEvery = time.Hour })
+			h := newHouse(b, func(c *Config) { c.CacheBytes = 1 << 30; c.Clock = nil })
 			tokens, length := fleet(b, h, n)
 			ev := &Evidence{Source: here, Door: "http"}
 			var buffer [64][61]byte
