@@ -20,9 +20,11 @@ type guard struct {
 	net.Conn
 	now     func() time.Time
 	scan    scanner
+	between bool          // the last read began where a request may begin
 	rest    []byte        // of the poison, still to be delivered
 	refused atomic.Uint32 // a verdict; read by handlers
 	raw     atomic.Bool   // hijacked: no longer HTTP
+	direct  *direct       // nil in front of Handler alone
 }
 
 // tlsGuard lets net/http find the TLS state of a guarded connection.
@@ -38,8 +40,24 @@ func (g tlsGuard) ConnectionState() tls.ConnectionState { return g.conn.Connecti
 // line, wherever it is cut in.
 const poison = "\x00\r\n\x00\r\n\r\n"
 
-// Read passes on what the scanner has approved.
+// Read passes on what the scanner has approved, but for what is answered on the spot.
 func (g *guard) Read(p []byte) (int, error) {
+	for {
+		n, err := g.read(p)
+		if n == 0 || err != nil || !g.between || !g.scan.fresh() || g.direct == nil {
+			return n, err
+		}
+		// A whole request, or several, while net/http waits for one: its answers
+		// to all before have gone out. While it runs a handler it reads single bytes at the most.
+		if done, err := g.direct.serve(g, p[:n]); !done || err != nil {
+			return n, err
+		}
+	}
+}
+
+// read reads once.
+func (g *guard) read(p []byte) (int, error) {
+	g.between = false
 	if v := verdict(g.refused.Load()); v != pass {
 		return g.poisoned(p, v)
 	}
@@ -47,6 +65,7 @@ func (g *guard) Read(p []byte) (int, error) {
 	if n == 0 || g.raw.Load() {
 		return n, err
 	}
+	g.between = g.scan.fresh()
 	good, v := g.scan.scan(p[:n])
 	if v == pass {
 		return n, err

@@ -139,6 +139,9 @@ func (s *scanner) scan(p []byte) (int, verdict) {
 	return len(p), pass
 }
 
+// fresh reports whether the next byte begins a request.
+func (s *scanner) fresh() bool { return s.state == inMethod && s.pos == 0 }
+
 // run returns how many bytes at the beginning of p are of a class and still
 // fit into a head.
 func (s *scanner) run(p []byte, class uint8) int {

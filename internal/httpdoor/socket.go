@@ -116,7 +116,10 @@ type peerKey struct{}
 func connContext(ctx context.Context, c net.Conn) context.Context {
 	switch c := c.(type) {
 	case *guard:
-		return context.WithValue(ctx, peerKey{}, &c.Conn.(*socket).peer)
+		s := c.Conn.(*socket)
+		ctx = context.WithValue(ctx, peerKey{}, &s.peer)
+		c.direct = newDirect(ctx, s.door, &s.peer)
+		return ctx
 	case tlsGuard:
 		return context.WithValue(ctx, peerKey{}, &c.conn.NetConn().(*socket).peer)
 	case *tls.Conn:
