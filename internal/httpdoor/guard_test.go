@@ -47,6 +47,7 @@ func (w *wire) Write(p []byte) (int, error) {
 	defer w.mu.Unlock()
 	return w.out.Write(p)
 }
+
 func (w *wire) Close() error                     { w.once.Do(func() { close(w.closed) }); return nil }
 func (w *wire) LocalAddr() net.Addr              { return &net.TCPAddr{} }
 func (w *wire) RemoteAddr() net.Addr             { return &net.TCPAddr{} }

@@ -225,6 +225,7 @@ func (h *house) send(method, target, body string, headers ...string) answered {
 	c, err := net.Dial("tcp", h.addr)
 	h.must(err)
 	defer c.Close()
+	c.SetDeadline(time.Now().Add(20 * time.Second))
 	head := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: door.test\r\nConnection: close\r\n", method, target)
 	if body != "" {
 		head += fmt.Sprintf("Content-Length: %d\r\n", len(body))
