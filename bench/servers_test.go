@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -32,12 +33,17 @@ func TestMain(m *testing.M) {
 	case "upstream":
 		body := []byte(strings.Repeat("x", 256))
 		serveBare(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) }))
-	case "proxy":
+	case "proxy", "pooled":
 		to, err := url.Parse(arg)
 		if err != nil {
 			panic(err)
 		}
+		var pool httputil.BufferPool
+		if role == "pooled" {
+			pool = &buffers{}
+		}
 		serveBare(&httputil.ReverseProxy{
+			BufferPool: pool,
 			Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(to); r.SetXForwarded() },
 			Transport: &http.Transport{MaxIdleConns: 1024, MaxIdleConnsPerHost: 1024, DisableCompression: true},
 		})
@@ -52,6 +58,18 @@ func serveBare(h http.Handler) {
 	fmt.Println(l.Addr())
 	panic(http.Serve(l, h))
 }
+
+// buffers spares a proxy the 32 KiB that it would allocate for each answer.
+type buffers struct{ sync.Pool }
+
+func (b *buffers) Get() []byte {
+	if p, ok := b.Pool.Get().(*[]byte); ok {
+		return *p
+	}
+	return make([]byte, 32<<10)
+}
+
+func (b *buffers) Put(p []byte) { b.Pool.Put(&p) }
 
 type process struct {
 	addr string

@@ -116,9 +116,12 @@ func httpLines(t *testing.T, tab *table, dir, token string) {
 	gateway := &load{name: "gateway", url: "http://" + s.http + "/db/query", pids: []int{s.pid}, headers: []string{bearer}}
 	reverse := &load{name: "reverse proxy", url: "http://" + proxy.addr + "/db/query", pids: []int{proxy.pid}, headers: []string{bearer}}
 	through := &load{name: "nginx", url: "http://" + nginx + "/db/query", pids: nginxPIDs, headers: []string{bearer}}
-	turns(t, 3, gateway, reverse, through)
+	pool := bare(t, "pooled http://"+upstream.addr)
+	pooled := &load{name: "pooled", url: "http://" + pool.addr + "/db/query", pids: []int{pool.pid}, headers: []string{bearer}}
+	turns(t, 3, gateway, reverse, pooled, through)
 	tab.ratio("gateway with a token against a bare httputil.ReverseProxy", "server CPU µs a request", gateway.cpu, reverse.cpu, 1.15, true)
 	tab.ratio("gateway with a token against a bare httputil.ReverseProxy", "requests a second", gateway.rps, reverse.rps, 0, false)
+	tab.ratio("gateway with a token against the same with a BufferPool", "server CPU µs a request", gateway.cpu, pooled.cpu, 1.15, true)
 	tab.ratio("gateway with a token against nginx proxy_pass (the next mark)", "server CPU µs a request", gateway.cpu, through.cpu, 0, true)
 	tab.ratio("gateway with a token against nginx proxy_pass (the next mark)", "requests a second", gateway.rps, through.rps, 0, false)
 }

@@ -53,6 +53,8 @@ func (x *direct) serve(g *guard, head []byte) (bool, error) {
 	if !bytes.HasPrefix(head, []byte(question)) || bytes.Index(head, []byte("\r\n\r\n")) != len(head)-4 {
 		return false, nil
 	}
+	x.door.answers.Add(1) // first, so that Shutdown sees it or is seen
+	defer x.door.answers.Add(-1)
 	if x.door.ending.Load() || !x.read(string(head[len(question):len(head)-2])) {
 		return false, nil
 	}

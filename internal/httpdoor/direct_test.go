@@ -2,14 +2,18 @@ package httpdoor
 
 import (
 	"bufio"
+	"bytes"
+	"context"
 	"encoding/base64"
 	"fmt"
 	"io"
 	"maps"
 	"net"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -187,6 +191,46 @@ func TestDirectAndNetHTTPTakeTurns(t *testing.T) {
 	h.revoke(is) // R01: the next question on the same connection
 	if a := k.ask(question); a.StatusCode != 401 {
 		t.Errorf("after the revocation: %d", a.StatusCode)
+	}
+}
+
+// D17: while the door ends, no answer that was begun is lost: it comes whole, and what comes after is net/http's.
+func TestDirectAnswersSurviveShutdown(t *testing.T) {
+	h, _ := counted(t, behind("127.0.0.1/32"))
+	question := authHead(bearer(h.token("pump")), "X-Original-Method: GET", "X-Original-URI: /db/x")
+	var asked, torn atomic.Int64
+	var all sync.WaitGroup
+	for range 8 {
+		k := h.keepAlive()
+		all.Go(func() {
+			for {
+				if _, err := io.WriteString(k, question); err != nil {
+					return
+				}
+				first, err := k.r.ReadByte()
+				if err != nil {
+					return // closed before the answer began
+				}
+				resp, err := http.ReadResponse(bufio.NewReader(io.MultiReader(bytes.NewReader([]byte{first}), k.r)), nil)
+				if err != nil || resp.StatusCode != 200 {
+					torn.Add(1)
+					return
+				}
+				asked.Add(1)
+			}
+		})
+	}
+	for asked.Load() < 200 {
+		runtime.Gosched()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := h.door.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+	all.Wait()
+	if torn.Load() > 0 {
+		t.Errorf("%d of %d answers were torn", torn.Load(), asked.Load())
 	}
 }
 

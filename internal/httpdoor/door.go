@@ -78,6 +78,7 @@ type Door struct {
 	serial  atomic.Uint64 // of requests in the log
 	warned  atomic.Int64  // when an upstream's failure was last logged, Unix seconds
 	ending  atomic.Bool   // Shutdown was called
+	answers atomic.Int64  // being given without net/http
 }
 
 // New returns a Door. It does not listen yet.
@@ -149,6 +150,9 @@ func (d *Door) refuseForm(w http.ResponseWriter, r *http.Request, path string, a
 // is cut, and ctx's error returned.
 func (d *Door) Shutdown(ctx context.Context) error {
 	d.ending.Store(true)
+	for d.answers.Load() > 0 && ctx.Err() == nil { // net/http takes their connections for unused ones, and closes those
+		time.Sleep(time.Millisecond)
+	}
 	err := d.server.Shutdown(ctx) // it drains the streams as soon as nothing is accepted any more
 	if err != nil {
 		d.server.Close()

@@ -3,6 +3,7 @@ package httpdoor
 import (
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"cardea/internal/credential"
@@ -67,13 +68,43 @@ func visible(s string) bool {
 }
 
 // strip removes from a caller's headers what only a gateway may say, and what
-// the caller has proved itself with (H01, H03, H10, H15).
+// the caller has proved itself with (H01, H03, H10, H15), here or at the console.
 func strip(h http.Header) {
 	for name := range h {
 		if isOurs(name) {
 			delete(h, name)
 		}
 	}
+	stripCookies(h)
+}
+
+// stripCookies removes the console's cookies: browsers send them to every port
+// of a host, and an upstream that got one could act as the person (W03). What is left stays as it was written.
+func stripCookies(h http.Header) {
+	lines := h["Cookie"]
+	if !slices.ContainsFunc(lines, func(line string) bool { return strings.Contains(line, "cardea") }) {
+		return
+	}
+	kept := make([]string, 0, len(lines))
+	for _, line := range lines {
+		pairs := strings.Split(line, ";")
+		pairs = slices.DeleteFunc(pairs, isConsoleCookie)
+		if line = strings.TrimLeft(strings.Join(pairs, ";"), " \t"); line != "" {
+			kept = append(kept, line)
+		}
+	}
+	if len(kept) == 0 {
+		delete(h, "Cookie")
+		return
+	}
+	h["Cookie"] = kept
+}
+
+// isConsoleCookie takes one pair of a Cookie header (RFC 6265 §4.2.1).
+func isConsoleCookie(pair string) bool {
+	name, _, _ := strings.Cut(pair, "=")
+	name = strings.Trim(name, " \t")
+	return name == "cardea" || name == "__Host-cardea"
 }
 
 const longestOurs = 32

@@ -25,11 +25,8 @@ func newAnswer(status int, reason, code string) *answer {
 	a := &answer{status: status, reason: reason}
 	a.body = []byte(`{"success":false,"reason":` + strconv.Quote(reason) + "}")
 	a.length = []string{strconv.Itoa(len(a.body))}
-	switch {
-	case code != "":
+	if code != "" {
 		a.challenge = []string{realm + `, error="` + code + `"`}
-	case status == http.StatusUnauthorized:
-		a.challenge = []string{realm}
 	}
 	return a
 }
@@ -38,8 +35,7 @@ func closing(a *answer) *answer { a.close = true; return a }
 
 var (
 	// What the gate has said, by class.
-	noCredential   = newAnswer(401, "invalid token", "") // nothing was presented: no error code (RFC 6750 §3.1)
-	invalidToken   = newAnswer(401, "invalid token", "invalid_token")
+	invalidToken   = newAnswer(401, "invalid token", "invalid_token") // for every cause, also if nothing was presented
 	invalidRequest = newAnswer(400, "invalid request", "invalid_request")
 	noScope        = newAnswer(403, "insufficient scope", "insufficient_scope")
 	slowDown       = newAnswer(429, "too many attempts", "")
@@ -129,9 +125,6 @@ func (d *Door) refuseFor(w http.ResponseWriter, r *http.Request, table []*answer
 		w.Header()["Retry-After"] = []string{retryAfter(out.RetryAfter)}
 	}
 	a := table[class]
-	if out.Reason == credential.NoCredential {
-		a = noCredential
-	}
 	d.refuse(w, r, a)
 	return a
 }

@@ -54,9 +54,8 @@ func TestEveryCauseIsRefusedAlike(t *testing.T) {
 			t.Errorf("%s: headers %v", name, a.Header)
 		}
 	}
-	a := h.ask("GET", "/db/x")
-	if a.StatusCode != 401 || a.text != refused401 || a.Header.Get("WWW-Authenticate") != `Bearer realm="cardea"` {
-		t.Errorf("nothing presented: %d %s %q", a.StatusCode, a.text, a.Header["Www-Authenticate"]) // RFC 6750 §3.1: no error code
+	if a := h.ask("GET", "/db/x"); a.StatusCode != 401 || a.text != refused401 || a.Header.Get("WWW-Authenticate") != `Bearer realm="cardea", error="invalid_token"` {
+		t.Errorf("nothing presented: %d %s %q", a.StatusCode, a.text, a.Header["Www-Authenticate"]) // the contract: one answer for every cause
 	}
 	if s := up.got(); len(s) > 0 {
 		t.Errorf("the upstream got %v", s)
