@@ -1,10 +1,7 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -71,7 +67,7 @@ func writeEvents(w io.Writer, events []view.Event) error {
 		if e.Actor.Source != "" {
 			by += "@" + e.Actor.Source
 		}
-		cells[i] = []string{strconv.FormatInt(e.Seq, 10), when(e.At), e.Type, firstOf(e.Subject.Name, e.Subject.ID), by, strings.ReplaceAll(e.Reason, " ", "_")}
+		cells[i] = []string{strconv.FormatInt(e.Seq, 10), when(e.At), e.Type, firstOf(e.Subject.Name, e.Subject.ID), by, e.Reason}
 	}
 	return table(w, []string{"SEQ", "AT", "TYPE", "SUBJECT", "BY", "REASON"}, cells)
 }
@@ -93,7 +89,7 @@ func (a *app) auditExport() *cobra.Command {
 				return err
 			}
 			defer resp.Body.Close()
-			return a.saveEvents(output, readEvents(resp.Body))
+			return a.saveEvents(output, audit.ReadExport(resp.Body))
 		},
 	}
 	c.Flags().StringVarP(&output, "output", "o", "", "`FILE` to write (default: standard output)")
@@ -168,14 +164,9 @@ func verifyExport(path string) (view.LogState, error) {
 		return view.LogState{}, err
 	}
 	defer f.Close()
-	var v audit.Verifier
-	for e, err := range readEvents(f) {
-		if err == nil {
-			err = v.Add(&e)
-		}
-		if err != nil {
-			return faultOf(&v, err)
-		}
+	v, err := audit.VerifyExport(f)
+	if err != nil {
+		return faultOf(v, err)
 	}
 	_, head := v.Last()
 	return view.LogState{OK: true, Events: v.Count(), Head: hex.EncodeToString(head)}, nil
@@ -194,47 +185,4 @@ func faultOf(v *audit.Verifier, err error) (view.LogState, error) {
 		return state, nil
 	}
 	return state, err
-}
-
-// readEvents reads an export, of the API or of this command: they differ in how many digits a time has.
-func readEvents(r io.Reader) iter.Seq2[credential.Event, error] {
-	return func(yield func(credential.Event, error) bool) {
-		in := bufio.NewReader(r)
-		var last int64
-		for {
-			raw, err := in.ReadBytes('\n')
-			if err == io.EOF && len(raw) == 0 {
-				return
-			}
-			var e credential.Event
-			if err == io.EOF {
-				err = audit.ErrTorn
-			} else if err == nil {
-				e, err = decodeEvent(raw, last)
-			}
-			if !yield(e, err) || err != nil {
-				return
-			}
-			last = e.Seq
-		}
-	}
-}
-
-func decodeEvent(raw []byte, last int64) (credential.Event, error) {
-	var v view.Event
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&v); err != nil {
-		return credential.Event{}, &audit.Fault{Seq: last + 1, Why: "its line is not an event: " + err.Error()}
-	}
-	prev, err1 := hex.DecodeString(v.Prev)
-	hash, err2 := hex.DecodeString(v.Hash)
-	if err1 != nil || err2 != nil || d.More() {
-		return credential.Event{}, &audit.Fault{Seq: v.Seq, Why: "its line is not an event"}
-	}
-	return credential.Event{
-		Seq: v.Seq, ID: v.ID, At: v.At, Org: v.Org, Type: v.Type,
-		Subject: credential.Subject(v.Subject), Actor: credential.Actor(v.Actor),
-		Reason: v.Reason, Detail: v.Detail, Prev: prev, Hash: hash,
-	}, nil
 }

@@ -177,12 +177,14 @@ func (a *app) credAnswer(cmd *cobra.Command, method, path string, in any) error 
 	if err := c.call(cmd.Context(), method, path, in, &v); err != nil {
 		return err
 	}
-	return a.show(v, func(w io.Writer) error {
-		if err := writeCredential(w, v); err != nil {
-			return err
-		}
-		return writeVersions(w, []view.CredentialView{v})
-	})
+	return a.show(v, func(w io.Writer) error { return writeDetailed(w, v) })
+}
+
+func writeDetailed(w io.Writer, v view.CredentialView) error {
+	if err := writeCredential(w, v); err != nil {
+		return err
+	}
+	return writeVersions(w, []view.CredentialView{v})
 }
 
 func (a *app) credUpdate() *cobra.Command {

@@ -3,7 +3,6 @@ package main
 import (
 	"io"
 	"net/http"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -52,9 +51,9 @@ func (a *app) credList() *cobra.Command {
 func writeCredentials(w io.Writer, list []view.CredentialView) error {
 	cells := make([][]string, len(list))
 	for i, c := range list {
-		cells[i] = []string{c.ID, c.Kind, c.Principal, strings.ReplaceAll(c.Name, " ", "_"), c.Status, never(c.ExpiresAt), never(c.LastUsedAt)}
+		cells[i] = []string{c.ID, c.Kind, c.Principal, c.Status, never(c.ExpiresAt), never(c.LastUsedAt), c.Name}
 	}
-	return table(w, []string{"ID", "KIND", "PRINCIPAL", "NAME", "STATUS", "EXPIRE", "LAST USED"}, cells)
+	return table(w, []string{"ID", "KIND", "PRINCIPAL", "STATUS", "EXPIRE", "LAST USED", "NAME"}, cells)
 }
 
 func (a *app) credRotate() *cobra.Command {
@@ -129,7 +128,7 @@ func (a *app) credExtend() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.credAnswer(cmd, http.MethodPost, at(pathCredential, args[0])+"/extend", view.Extend{TTL: ttl, ExpiresAt: until})
+			return a.extend(cmd, args[0], view.Extend{TTL: ttl, ExpiresAt: until})
 		},
 	}
 	c.Flags().StringVar(&ttl, "ttl", "", "how long from now: a `DURATION`")
@@ -137,6 +136,19 @@ func (a *app) credExtend() *cobra.Command {
 	c.MarkFlagsMutuallyExclusive("ttl", "expires-at")
 	c.MarkFlagsOneRequired("ttl", "expires-at")
 	return c
+}
+
+func (a *app) extend(cmd *cobra.Command, id string, request view.Extend) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	var v view.Extended
+	if err := c.post(cmd.Context(), at(pathCredential, id)+"/extend", request, &v); err != nil {
+		return err
+	}
+	a.warn(v.Warnings)
+	return a.show(v, func(w io.Writer) error { return writeDetailed(w, v.CredentialView) })
 }
 
 func (a *app) credRevoke() *cobra.Command {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -11,7 +12,7 @@ import (
 )
 
 // table writes rows under a head, aligned, without borders: a column is what
-// awk takes for one, because no cell of ours contains a space.
+// awk takes for one, because no cell but the last of a row contains a space.
 func table(w io.Writer, head []string, rows [][]string) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, strings.Join(head, "\t"))
@@ -54,14 +55,21 @@ func (a *app) show(v any, text func(w io.Writer) error) error {
 	return text(a.out)
 }
 
-// printable replaces what could forge a line or steer a terminal (A09).
+// printable escapes what could forge a line or steer a terminal (A09), as Go writes it: \n, \x1b, \u202e.
 func printable(s string) string {
-	return strings.Map(func(r rune) rune {
+	if !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
 		if unicode.IsPrint(r) {
-			return r
+			b.WriteRune(r)
+			continue
 		}
-		return unicode.ReplacementChar
-	}, s)
+		quoted := strconv.QuoteRune(r)
+		b.WriteString(quoted[1 : len(quoted)-1])
+	}
+	return b.String()
 }
 
 // when writes an instant in UTC; the zero time is "".

@@ -3,7 +3,6 @@ package main
 import (
 	"io"
 	"net/http"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -33,7 +32,7 @@ func (a *app) sessionList() *cobra.Command {
 			return a.show(list, func(w io.Writer) error {
 				cells := make([][]string, len(list))
 				for i, s := range list {
-					cells[i] = []string{s.ID, s.Door, s.Kind, s.Principal, s.Credential, s.Source, when(s.Since), never(s.Until), strings.ReplaceAll(s.About, " ", "_")}
+					cells[i] = []string{s.ID, s.Door, s.Kind, s.Principal, s.Credential, s.Source, when(s.Since), never(s.Until), s.About}
 				}
 				return table(w, []string{"ID", "DOOR", "KIND", "PRINCIPAL", "CREDENTIAL", "SOURCE", "SINCE", "UNTIL", "ABOUT"}, cells)
 			})

@@ -251,19 +251,22 @@ func TestPathsAndMethods(t *testing.T) {
 	w.do("POST", "/principals/pump-1", `{}`, with{"X-HTTP-Method-Override", "PATCH"}).problem(405) // H10
 }
 
-// A caller's request id is echoed and stands in the log; one that is long or not plain is replaced.
+// A caller's request id is echoed and stands in the log; one that is long, not plain or has a token in it is replaced (K03).
 func TestRequestID(t *testing.T) {
 	w := newWorld(t)
 	if got := w.do("GET", "/whoami", nil, with{"X-Request-Id", "abc-1.2:3_4"}).header.Get("X-Request-Id"); got != "abc-1.2:3_4" {
 		t.Errorf("got %q", got)
 	}
 	seen := map[string]bool{}
-	for _, asked := range []string{"", strings.Repeat("a", 65), "a b", "a\tb", "ü", "a\"b", "{}"} {
+	for _, asked := range []string{"", strings.Repeat("a", 65), "a b", "a\tb", "ü", "a\"b", "{}", w.admin, "x." + w.admin[:30]} {
 		got := w.do("GET", "/whoami", nil, with{"X-Request-Id", asked}).header.Get("X-Request-Id")
 		if !regexp.MustCompile(`^[0-9a-f]{24}$`).MatchString(got) || seen[got] {
 			t.Errorf("%q became %q", asked, got)
 		}
 		seen[got] = true
+	}
+	if strings.Contains(w.logged.String(), w.admin[:30]) {
+		t.Error("a token is in the log")
 	}
 	w.do("POST", "/principals", `{"kind":"user","name":"ann"}`, with{"X-Request-Id", "trace-7"}).is(201)
 	events := w.allEvents()

@@ -2,7 +2,7 @@
 // OpenAPI 3.1 at /openapi.json. It parses, calls one method of the authority
 // or the gate, and answers; it decides nothing itself.
 //
-//	a, err := api.New(api.Config{Authority: auth, Gate: g, Log: log})
+//	a, err := api.New(api.Config{Authority: auth, Gate: g, EventLine: audit.Line, Log: log})
 //	mux.Handle("/api/", a.Handler())       // bearer credentials, for the network
 //	unixServer.Handler = a.LocalHandler()  // the administrator's socket
 //
@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"cardea/internal/authority"
+	"cardea/internal/credential"
 	"cardea/internal/gate"
 )
 
@@ -28,6 +29,8 @@ type Config struct {
 	Authority *authority.Authority
 	Gate      *gate.Gate
 	Log       *slog.Logger
+	// EventLine writes an event as a line of an export, with its line feed. There is one such format, whoever exports.
+	EventLine func(*credential.Event) ([]byte, error)
 	// ClientAddr returns where a request came from, behind trusted proxies. Nil: the peer.
 	ClientAddr func(*http.Request) netip.Addr
 	// Ready says whether every door accepts; nil if that is all the gate knows. Its text is not shown to the public.
@@ -48,8 +51,8 @@ type API struct {
 
 // New returns an API.
 func New(c Config) (*API, error) {
-	if c.Authority == nil || c.Gate == nil {
-		return nil, errors.New("api: authority and gate are needed")
+	if c.Authority == nil || c.Gate == nil || c.EventLine == nil {
+		return nil, errors.New("api: authority, gate and the format of exports are needed")
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -69,6 +69,7 @@ type deleteCredentialIn struct {
 type (
 	credentialOut  = reply[view.CredentialView]
 	credentialsOut = reply[view.Page[view.CredentialView]]
+	extendedOut    = reply[view.Extended]
 	issuedOut      = reply[view.Issued]
 	issuedListOut  = reply[view.IssuedList]
 )
@@ -119,13 +120,17 @@ func (s *server) issuing() {
 	handle(s, op{
 		id: "extendCredential", method: http.MethodPost, path: "/credentials/{id}/extend", summary: "Set another end",
 		right: "credentials:extend on /credentials/PRINCIPAL", example: `{"ttl":"90d"}`,
-	}, func(ctx context.Context, c *caller, in *extendIn) (*credentialOut, error) {
+	}, func(ctx context.Context, c *caller, in *extendIn) (*extendedOut, error) {
 		until, err := s.until(in.Body)
 		if err != nil {
 			return nil, err
 		}
-		cred, err := auth.Extend(ctx, c.Caller, in.ID, until)
-		return s.shown(ctx, c, cred, err)
+		e, err := auth.ExtendCredential(ctx, c.Caller, in.ID, until)
+		shown, err := s.shown(ctx, c, e.Credential, err)
+		if err != nil {
+			return nil, err
+		}
+		return tagged(view.Extended{CredentialView: shown.Body, Warnings: e.Warnings}, shown.Body.Version), nil
 	})
 }
 

@@ -12,8 +12,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"cardea/internal/audit"
 	"cardea/internal/credential"
 	"cardea/internal/gate"
+	"cardea/internal/secret"
 	"cardea/internal/view"
 )
 
@@ -315,10 +317,14 @@ func TestTheLifeOfACredential(t *testing.T) {
 	w.as(first, "GET", "/whoami", nil).problem(401)
 	w.do("POST", "/credentials/"+one.ID+"/extend", `{}`).problem(422)
 	w.do("POST", "/credentials/"+one.ID+"/extend", `{"ttl":"1d","expires_at":"2099-01-01T00:00:00Z"}`).problem(422)
-	var longer view.CredentialView
+	var longer view.Extended
+	w.do("POST", "/credentials/"+one.ID+"/rotate", `{"overlap":"1h"}`).is(200).into(&two)
 	w.do("POST", "/credentials/"+one.ID+"/extend", `{"ttl":"365d"}`).is(200).into(&longer)
 	if !longer.ExpiresAt.After(one.ExpiresAt) || longer.Principal != "pump-1" {
 		t.Errorf("extended: %+v", longer)
+	}
+	if len(longer.Warnings) != 1 || !strings.Contains(longer.Warnings[0], "version 2 still ends at") {
+		t.Errorf("what stays behind is not said: %q", longer.Warnings)
 	}
 	var gone view.CredentialView
 	w.do("POST", "/credentials/"+one.ID+"/revoke", `{"reason":"stolen"}`).is(200).into(&gone)
@@ -339,7 +345,7 @@ func TestTheLifeOfACredential(t *testing.T) {
 			types = append(types, e.Type)
 		}
 	}
-	if want := []string{"credential.create", "credential.rotate", "credential.retire", "credential.extend", "credential.revoke", "credential.delete"}; !cmp.Equal(types, want) { // A05
+	if want := []string{"credential.create", "credential.rotate", "credential.retire", "credential.rotate", "credential.extend", "credential.revoke", "credential.delete"}; !cmp.Equal(types, want) { // A05
 		t.Errorf("events: %v", types)
 	}
 }
@@ -413,6 +419,31 @@ func TestNobodyGrantsMoreThanTheyHave(t *testing.T) {
 	w.as(small, "POST", "/credentials", `{"kind":"api_key","principal":"small","scopes":["tiny"]}`).is(201)
 }
 
+// W07: a credential of another organisation is as unknown as one that does not exist, also if it has ended.
+func TestOthersCredentialsAreUnknown(t *testing.T) {
+	w := newWorld(t)
+	live, ended := w.othersToken("0000000live0", time.Time{}), w.othersToken("000000ended0", time.Now().Add(-time.Hour))
+	nobody, _, err := secret.New("dev", "000000nobody")
+	w.must(err)
+	for _, path := range []string{"/verify", "/explain"} {
+		ask := func(token string) string {
+			return string(w.do("POST", path, view.Verify{Token: view.Secret(token), Action: "http:GET", Resource: "/db/x"}).is(200).body)
+		}
+		want := ask(nobody.Reveal())
+		if !strings.Contains(want, `"unknown_credential"`) {
+			t.Errorf("%s of nobody's: %s", path, want)
+		}
+		for name, token := range map[string]string{"live": live, "ended": ended} {
+			if got := ask(token); got != want {
+				t.Errorf("%s of their %s token: %s, want %s", path, name, got, want)
+			}
+		}
+	}
+	if r := w.as(live, "GET", "/whoami", nil).is(200); !strings.Contains(string(r.body), `"org":"other"`) {
+		t.Errorf("it is a good token, for them: %s", r.body)
+	}
+}
+
 // W07: what another organisation has does not exist.
 func TestOtherOrganisations(t *testing.T) {
 	w := newWorld(t)
@@ -457,6 +488,15 @@ func (w *world) exported() []view.Event {
 		var e view.Event
 		w.must(json.Unmarshal(lines.Bytes(), &e))
 		out = append(out, e)
+	}
+	// A03: it is the one format of exports, byte for byte, and its chain holds
+	var again bytes.Buffer
+	w.must(audit.Export(&again, audit.ReadExport(bytes.NewReader(r.body))))
+	if again.String() != string(r.body) {
+		w.Errorf("the export of the API is of another form than %s", again.String())
+	}
+	if v, err := audit.VerifyExport(&again); err != nil || v.Count() != int64(len(out)) {
+		w.Errorf("the export: %d events, %v", v.Count(), err)
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"fmt"
 	"runtime"
 	"strings"
 	"testing"
@@ -14,6 +15,9 @@ func TestPublic(t *testing.T) {
 	w := newWorld(t)
 	if r := w.as("", "GET", "//healthz", nil).is(200); string(r.body) != "ok\n" {
 		t.Errorf("healthz: %s", r.body)
+	}
+	if got := w.as("", "GET", "//healthz", nil).header; got.Get("Server") != "" || strings.Contains(fmt.Sprint(got), "0.0.1-test") {
+		t.Errorf("healthz tells too much: %v", got)
 	}
 	if r := w.as("", "GET", "//readyz", nil).is(200); string(r.body) != "ok\n" {
 		t.Errorf("readyz: %s", r.body)

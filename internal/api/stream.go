@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"net/http"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"cardea/internal/credential"
 	"cardea/internal/gate"
 	"cardea/internal/policy"
-	"cardea/internal/view"
 )
 
 // exportPage is how many events are read at a time.
@@ -44,11 +42,13 @@ func (s *server) export() {
 }
 
 func (s *server) writeEvents(ctx context.Context, c *caller, w io.Writer, f credential.EventFilter, page []credential.Event) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
 	for len(page) > 0 {
-		for _, e := range page {
-			if err := enc.Encode(view.FromEvent(e)); err != nil {
+		for i := range page {
+			line, err := s.api.EventLine(&page[i])
+			if err != nil {
+				return err
+			}
+			if _, err := w.Write(line); err != nil {
 				return err
 			}
 		}

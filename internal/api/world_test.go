@@ -15,11 +15,13 @@ import (
 	"testing"
 	"time"
 
+	"cardea/internal/audit"
 	"cardea/internal/authority"
 	"cardea/internal/credential"
 	"cardea/internal/gate"
 	"cardea/internal/jwt"
 	"cardea/internal/keyring"
+	"cardea/internal/secret"
 	"cardea/internal/store"
 	"cardea/internal/view"
 )
@@ -75,7 +77,7 @@ func newWorld(t testing.TB) *world {
 	w.must(w.gate.Await(t.Context()))
 	w.auth, err = authority.New(authority.Config{Store: w.store, Gate: w.gate, Ring: ring, CA: ca, Log: log})
 	w.must(err)
-	w.api, err = New(Config{Authority: w.auth, Gate: w.gate, Log: log, Version: "0.0.1-test", Ready: func() error { return w.ready }})
+	w.api, err = New(Config{Authority: w.auth, Gate: w.gate, EventLine: audit.Line, Log: log, Version: "0.0.1-test", Ready: func() error { return w.ready }})
 	w.must(err)
 	w.net = w.serve(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/api/") {
@@ -270,7 +272,28 @@ func (w *world) token(n view.NewCredential) view.Issued {
 	return i
 }
 
-// othersToken puts a device of another organisation into the store, with a token.
+// othersToken puts a token of another organisation's device into the store; the zero end is never.
+func (w *world) othersToken(id string, ends time.Time) string {
+	w.Helper()
+	p, err := w.store.Principal(w.Context(), "other", "P00000other0")
+	if err != nil {
+		p = w.othersPrincipal()
+	}
+	text, hash, err := secret.New("dev", id)
+	w.must(err)
+	c := credential.Credential{
+		ID: id, Org: "other", Kind: credential.DeviceToken, Principal: p.ID, Name: id, State: credential.StateActive, CreatedAt: p.CreatedAt, ExpiresAt: ends, Version: 1,
+		Proofs: []credential.Proof{{N: 1, Hash: hash[:], CreatedAt: p.CreatedAt}},
+	}
+	_, err = w.store.Commit(w.Context(), credential.Change{
+		Ops:    []credential.Op{credential.CreateCredential{Credential: c}},
+		Events: []credential.Event{{At: p.CreatedAt, Org: "other", Type: "credential.create", Subject: credential.Subject{Kind: "credential", ID: id, Name: p.Name}}},
+	})
+	w.must(err)
+	return text.Reveal()
+}
+
+// othersPrincipal puts a device of another organisation into the store.
 func (w *world) othersPrincipal() credential.Principal {
 	w.Helper()
 	p := credential.Principal{

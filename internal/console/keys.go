@@ -14,7 +14,7 @@ const pageSize = 100
 type keysPage struct {
 	Keys     []keyRow
 	Next     string
-	Sessions []credential.Session
+	Sessions []view.Session
 	Now      time.Time
 }
 
@@ -41,10 +41,12 @@ func (k *Console) keys(w http.ResponseWriter, r *http.Request) {
 	for _, l := range listed {
 		page.Keys = append(page.Keys, rowOf(l, page.Now))
 	}
-	if page.Sessions, err = k.authority.Sessions(r.Context(), caller, credential.SessionFilter{Org: caller.Org}); err != nil {
+	sessions, err := k.authority.Sessions(r.Context(), caller, credential.SessionFilter{Org: caller.Org})
+	if err != nil {
 		k.fail(w, err)
 		return
 	}
+	page.Sessions = view.NewPage(sessions, "", view.FromSession).Items
 	k.render(w, http.StatusOK, "keys.html", page)
 }
 

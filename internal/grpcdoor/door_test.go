@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	reflectpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"cardea/internal/authority"
 	"cardea/internal/credential"
@@ -158,6 +159,26 @@ func TestCheck(t *testing.T) {
 	w.must(err)
 	if r := ask(&cardeav1.CheckRequest{Token: text}); r.Allowed || r.Reason != "revoked" {
 		t.Errorf("revoked: %v", r)
+	}
+}
+
+// W07: a credential of another organisation is as unknown as one that does not exist, also if it has ended.
+func TestOthersCredentialsAreUnknown(t *testing.T) {
+	w := newWorld(t)
+	asker := w.service("asker", allow("grpc:call", "/cardea.v1.Gate/Check"))
+	c, ctx := w.client(), bearer(t.Context(), asker.Secret.Reveal())
+	nobody, _, err := secret.New("dev", "000000nobody")
+	w.must(err)
+	live, ended := w.others("0000000live0", time.Time{}), w.others("000000ended0", time.Now().Add(-time.Hour))
+	for name, token := range map[string]string{"nobody's": nobody.Reveal(), "live": live, "ended": ended} {
+		got, err := c.Check(ctx, &cardeav1.CheckRequest{Token: token, Action: "http:GET", Resource: "/db/x"})
+		w.must(err)
+		if want := (&cardeav1.CheckResponse{Reason: "unknown_credential"}); !proto.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+	if r, err := c.WhoAmI(bearer(t.Context(), live), &cardeav1.WhoAmIRequest{}); status.Code(err) != codes.PermissionDenied && r.GetOrg() != "other" {
+		t.Errorf("it is a good token, for them: %v, %v", r, err)
 	}
 }
 

@@ -25,6 +25,7 @@ import (
 	"cardea/internal/gate"
 	"cardea/internal/jwt"
 	"cardea/internal/keyring"
+	"cardea/internal/secret"
 	"cardea/internal/store"
 	cardeav1 "cardea/proto/cardea/v1"
 )
@@ -234,4 +235,23 @@ func (w *world) within(what string, done func() bool) {
 			w.Fatalf("%s did not happen", what)
 		}
 	}
+}
+
+// others puts a device of another organisation into the store, and returns its token; the zero end is never.
+func (w *world) others(id string, ends time.Time) string {
+	w.Helper()
+	text, hash, err := secret.New("dev", id)
+	w.must(err)
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	p := credential.Principal{ID: "P" + id[1:], Org: "other", Kind: credential.Device, Name: "theirs-" + id, CreatedAt: now, Version: 1}
+	c := credential.Credential{
+		ID: id, Org: "other", Kind: credential.DeviceToken, Principal: p.ID, Name: id, State: credential.StateActive, CreatedAt: now, ExpiresAt: ends, Version: 1,
+		Proofs: []credential.Proof{{N: 1, Hash: hash[:], CreatedAt: now}},
+	}
+	_, err = w.store.Commit(w.Context(), credential.Change{
+		Ops:    []credential.Op{credential.CreatePrincipal{Principal: p}, credential.CreateCredential{Credential: c}},
+		Events: []credential.Event{{At: now, Org: "other", Type: "credential.create", Subject: credential.Subject{Kind: "credential", ID: id, Name: p.Name}}},
+	})
+	w.must(err)
+	return text.Reveal()
 }

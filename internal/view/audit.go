@@ -2,6 +2,7 @@ package view
 
 import (
 	"encoding/hex"
+	"regexp"
 	"time"
 
 	"cardea/internal/credential"
@@ -93,11 +94,14 @@ type Session struct {
 	About      string    `json:"about,omitempty" example:"GET /db/events"`
 }
 
-// FromSession converts.
+// tokenLike is what has the form of a token: its beginning, an id, and some of the secret.
+var tokenLike = regexp.MustCompile(`cardea_([a-z]{3})_[0-9A-Za-z]{13,}`)
+
+// FromSession converts. A token that somebody has put into a path is not shown (K03).
 func FromSession(s credential.Session) Session {
 	v := Session{
 		ID: s.ID, Org: s.Org, Door: s.Door, Kind: s.Kind, Principal: s.Principal, Credential: s.Credential,
-		Since: instant(s.Since), Until: instant(s.Until), About: s.About,
+		Since: instant(s.Since), Until: instant(s.Until), About: tokenLike.ReplaceAllString(s.About, "cardea_${1}_***"),
 	}
 	if s.Source.IsValid() {
 		v.Source = s.Source.String()

@@ -183,6 +183,12 @@ type Extend struct {
 	TTL       string    `json:"ttl,omitempty" example:"90d" doc:"From now"`
 }
 
+// Extended is the answer to [Extend].
+type Extended struct {
+	CredentialView
+	Warnings []string `json:"warnings,omitempty" nullable:"false" doc:"What goes on ending earlier"`
+}
+
 // Revoke ends a credential for good.
 type Revoke struct {
 	Reason string `json:"reason,omitempty" example:"device was stolen"`

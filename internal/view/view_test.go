@@ -192,3 +192,19 @@ func TestPageIsNeverNull(t *testing.T) {
 		t.Errorf("got %s", b)
 	}
 }
+
+// K03: a token that somebody has put into a path is not in the list of sessions.
+func TestSessionsShowNoToken(t *testing.T) {
+	const token = "cardea_dev_7Gq0bXv2LmNp0123456789abcdefghijABCDEFGHIJKL000000"
+	for about, want := range map[string]string{
+		"GET /db/" + token + "/x":         "GET /db/cardea_dev_***/x",
+		"GET /" + token[:26]:              "GET /cardea_dev_***",
+		"GET /" + token + "." + token:     "GET /cardea_dev_***.cardea_dev_***",
+		"GET /db/cardea_dev_7Gq0bXv2LmNp": "GET /db/cardea_dev_7Gq0bXv2LmNp", // an id is public
+		"GET /cardea_development/x":       "GET /cardea_development/x",
+	} {
+		if got := view.FromSession(credential.Session{About: about}).About; got != want {
+			t.Errorf("%q is shown as %q, want %q", about, got, want)
+		}
+	}
+}
