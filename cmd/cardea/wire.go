@@ -126,7 +126,10 @@ func (n *node) openCore(ctx context.Context) (err error) {
 	n.authority, err = authority.New(authority.Config{
 		Store: n.store, Gate: n.gate, Ring: ring, CA: ca, Log: n.log, Routes: n.config.Routes,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return n.authority.CheckRoutes(ctx) // two upstreams for one path: which one was meant is not ours to guess
 }
 
 func (n *node) newGate(ctx context.Context, ring *keyring.Ring) (*gate.Gate, error) {
@@ -177,7 +180,12 @@ func openKeystore(ctx context.Context, c *config, s *store.Store) (*keyring.Keys
 	if err != nil {
 		return nil, err
 	}
-	return keyring.Open(keyring.Config{Dir: c.Data, Password: c.keystorePassword(), AnyMode: c.KeystoreAnyMode}, id != "", check)
+	keys, err := s.Keys(ctx) // an older or torn database may hold keys and no id
+	if err != nil {
+		return nil, err
+	}
+	sealed := id != "" || len(keys) > 0
+	return keyring.Open(keyring.Config{Dir: c.Data, Password: c.keystorePassword(), AnyMode: c.KeystoreAnyMode}, sealed, check)
 }
 
 // close ends everything that was opened.
@@ -215,7 +223,7 @@ func (n *node) readiness() error {
 	}
 	stats := n.gate.Stats()
 	if since := time.Since(stats.LastSeen) + stats.ClockBehind; since > maxUnseen {
-		return credential.Errorf(credential.Down, "the database has not answered for %s", since.Round(time.Second))
+		return credential.Errorf(credential.Down, "the database has not answered, or could not be written, for %s", since.Round(time.Second))
 	}
 	return nil
 }
