@@ -1,8 +1,8 @@
 // Package proto holds the .proto files; what is generated from them is
 // committed beside them, so that a build needs no compiler for it.
 //
-// To generate anew, install protoc (Debian: protobuf-compiler) and the two
-// plugins at the versions named here, and run "go generate ./proto":
+// To generate anew, run "make generate", which installs protoc (Debian:
+// protobuf-compiler) and the two plugins at the versions named here:
 //
 //	go install google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
 //	go install google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
