@@ -5,11 +5,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -259,3 +261,29 @@ type discard struct{ net.Conn }
 
 func (discard) Write(p []byte) (int, error)     { return len(p), nil }
 func (discard) SetReadDeadline(time.Time) error { return nil }
+
+// An answer that went out in part is the last on its connection: another one behind it would be read as the rest of it.
+func TestDirectDoesNotAnswerTwice(t *testing.T) {
+	h, through := counted(t, behind("127.0.0.1/32"))
+	c := &stuck{pieces: authHead(bearer(h.token("pump")), "X-Original-Method: GET", "X-Original-URI: /db/x")}
+	g := &guard{Conn: c, now: h.door.now}
+	g.direct = newDirect(t.Context(), h.door, &peer{addr: addrOf(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}), trusted: true})
+	n, err := g.Read(make([]byte, 4096))
+	if n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) || c.written == 0 || through.Load() != 0 {
+		t.Errorf("net/http gets %d bytes and %v; %d bytes were written", n, err, c.written)
+	}
+}
+
+// stuck is a connection that takes half of an answer.
+type stuck struct {
+	net.Conn
+	pieces  string
+	written int
+}
+
+func (s *stuck) Read(p []byte) (int, error)      { return copy(p, s.pieces), nil }
+func (s *stuck) SetReadDeadline(time.Time) error { return nil }
+func (s *stuck) Write(p []byte) (int, error) {
+	s.written += len(p) / 2
+	return len(p) / 2, os.ErrDeadlineExceeded
+}

@@ -2,7 +2,6 @@ package httpdoor
 
 import (
 	"crypto/tls"
-	"io"
 	"net"
 	"sync/atomic"
 	"time"
@@ -49,8 +48,12 @@ func (g *guard) Read(p []byte) (int, error) {
 		}
 		// A whole request, or several, while net/http waits for one: its answers
 		// to all before have gone out. While it runs a handler it reads single bytes at the most.
-		if done, err := g.direct.serve(g, p[:n]); !done || err != nil {
-			return n, err
+		done, err := g.direct.serve(g, p[:n])
+		switch {
+		case err != nil:
+			return 0, err // answered in part: a second answer would be read as the rest of it
+		case !done:
+			return n, nil
 		}
 	}
 }
@@ -76,7 +79,7 @@ func (g *guard) read(p []byte) (int, error) {
 	return good + m, err
 }
 
-// poisoned fills p. For a head that is too large it is filler without an end,
+// poisoned fills p, without an end. For a head that is too large it is filler,
 // so that the server runs into its own limit and answers 431.
 func (g *guard) poisoned(p []byte, v verdict) (int, error) {
 	if v == tooLarge {
@@ -85,8 +88,8 @@ func (g *guard) poisoned(p []byte, v verdict) (int, error) {
 		}
 		return len(p), nil
 	}
-	if len(g.rest) == 0 {
-		return 0, io.EOF
+	if len(g.rest) == 0 { // an end would be taken for a peer that has gone, and earlier requests would be given up
+		g.rest = []byte(poison)
 	}
 	n := copy(p, g.rest)
 	g.rest = g.rest[n:]

@@ -376,3 +376,28 @@ func latin(s string) string {
 	}
 	return b.String()
 }
+
+// H07: what is refused takes no answer from the requests before it in the pipeline.
+func TestEarlierRequestsAreAnsweredBeforeTheRefusal(t *testing.T) {
+	h := newHouse(t, nil, func(_ *house, c *Config) {
+		c.Reserved = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			select {
+			case <-r.Context().Done():
+				t.Error("given up, as if the client had gone")
+			case <-time.After(100 * time.Millisecond): // nothing is to happen
+				w.WriteHeader(http.StatusNoContent)
+			}
+		})
+	})
+	for _, bad := range []string{"GET / HTTP/1.1\n", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "\x00"} {
+		k := h.keepAlive()
+		_, err := io.WriteString(k, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"+bad)
+		h.must(err)
+		for _, want := range []int{204, 400} {
+			resp, err := http.ReadResponse(k.r, nil)
+			if err != nil || resp.StatusCode != want {
+				t.Fatalf("%q: %v %v, want %d", bad, resp, err, want)
+			}
+		}
+	}
+}
