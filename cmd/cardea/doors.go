@@ -65,7 +65,7 @@ func (n *node) makeDoors() (err error) {
 		return err
 	}
 	n.api, err = api.New(api.Config{
-		Authority: n.authority, Gate: n.gate, EventLine: audit.Line, Log: n.log, Ready: n.readiness, Version: version(),
+		Authority: n.authority, Gate: n.gate, EventLine: audit.Line, Log: n.log, Ready: n.readiness, Version: version(), Collectors: n.collectors(),
 		ClientAddr: func(r *http.Request) netip.Addr { addr, _ := d.http.Source(r); return addr },
 	})
 	if err != nil {

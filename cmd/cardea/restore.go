@@ -97,6 +97,7 @@ func (a *app) restore(ctx context.Context, r *restoring) error {
 		if !made.Password && r.config.keystorePassword() == nil {
 			fmt.Fprintln(a.err, "the keystore's password is not in the backup: give it to `cardea serve`, as before")
 		}
+		fmt.Fprintln(a.err, "note: rotations, disabled principals and narrower scopes of later than the backup are undone; do them again (`cardea audit export` of the old server lists them)")
 		_, err := fmt.Fprintf(w, "restored the backup of %s into %s; %d known revocations hold\n", when(made.CreatedAt), r.data, len(revoked))
 		return err
 	})

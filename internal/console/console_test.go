@@ -216,7 +216,7 @@ func TestKeysPage(t *testing.T) {
 	_, err = h.authority.CreateCredential(t.Context(), local, authority.NewCredential{Kind: credential.APIKey, Principal: "svc", Name: `<img src=x onerror=alert(1)>`})
 	check(t, err)
 	b := h.login(t)
-	resp, body := h.get(t, b, "/keys")
+	_, body := h.get(t, b, "/keys")
 	for _, want := range []string{"pump-1", "device_token", "certificate", "active", "never", "&lt;img src=x"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the page does not show %q", want)
@@ -226,7 +226,7 @@ func TestKeysPage(t *testing.T) {
 		t.Error("the page holds what it must not")
 	}
 	for _, path := range []string{"/", "/login", "/keys", "/style.css", "/nothing"} {
-		resp, _ = h.get(t, b, path)
+		resp, _ := h.get(t, b, path)
 		csp := resp.Header.Get("Content-Security-Policy")
 		if !strings.Contains(csp, "default-src 'none'") || !strings.Contains(csp, "frame-ancestors 'none'") || strings.Contains(csp, "unsafe") || resp.Header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: %v", path, resp.Header)

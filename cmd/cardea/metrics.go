@@ -1,0 +1,38 @@
+package main
+
+import (
+	"os"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// collectors are what /metrics shows of the node beside the gate's counters. None of it asks the database.
+func (n *node) collectors() []prometheus.Collector {
+	ready := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "cardea_ready", Help: "1 if every door accepts and the database answers, as /readyz says",
+	}, func() float64 {
+		if n.readiness() != nil {
+			return 0
+		}
+		return 1
+	})
+	if n.config.DB != "" {
+		return []prometheus.Collector{ready}
+	}
+	size := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "cardea_sqlite_bytes", Help: "Size of the database with its write-ahead log",
+	}, func() float64 {
+		path := databasePath(n.config.Data)
+		return fileSize(path) + fileSize(path+"-wal")
+	})
+	return []prometheus.Collector{ready, size}
+}
+
+// fileSize is 0 for a file that is not there.
+func fileSize(path string) float64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return float64(info.Size())
+}
