@@ -218,16 +218,18 @@ func (a *Authority) DeletePrincipal(ctx context.Context, c Caller, ref, reason s
 func (a *Authority) deletePrincipal(ctx context.Context, c Caller, p credential.Principal, reason string) error {
 	ch := a.begin(c)
 	gone := credential.DeletePrincipal{ID: p.ID, Version: p.Version, At: ch.at, Reason: reason}
-	ch.because(gone, "principal.delete", aboutPrincipal(&p), details{"kind": string(p.Kind)}, reason)
+	ch.because(nil, "principal.delete", aboutPrincipal(&p), details{"kind": string(p.Kind)}, reason)
 	err := a.eachCredential(ctx, credential.CredentialFilter{Org: p.Org, Principal: p.ID}, func(l credential.Listed) error {
 		d := details{"principal": "deleted"}
 		d.set("state", string(l.State), string(credential.StateDeleted))
 		ch.because(nil, "credential.delete", aboutCredential(l.ID, p.Name), d, reason)
+		gone.Credentials = append(gone.Credentials, l.ID)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
+	ch.also(gone)
 	return a.commit(ctx, ch)
 }
 

@@ -12,18 +12,21 @@ type Change struct {
 type Op interface{ op() }
 
 // The operations. "Version" fields of updates are compared and swapped: the
-// row must still have that version, and gets the next.
+// row must still have that version, and gets the next. Scopes and roles that an operation
+// names must exist, after the operations before it, in the organisation of what names them; Conflict if one does not.
 type (
 	// CreatePrincipal inserts a principal. Exists if the name is taken.
 	CreatePrincipal struct{ Principal }
 	// UpdatePrincipal writes description, roles, attributes and Disabled.
 	UpdatePrincipal struct{ Principal }
 	// DeletePrincipal ends a principal and, in the same transaction, marks all its credentials deleted.
+	// Conflict if one of them is not among Credentials: its author does not know of it, and left no event for it.
 	DeletePrincipal struct {
-		ID      string
-		Version int64
-		At      time.Time
-		Reason  string
+		ID          string
+		Version     int64
+		At          time.Time
+		Reason      string
+		Credentials []string // IDs of all that are not deleted; others may be among them
 	}
 
 	// CreateCredential inserts a credential; its principal must live. Conflict if it does not.
@@ -69,7 +72,7 @@ type (
 
 	// PutKey inserts or replaces a key by ID.
 	PutKey struct{ Key }
-	// PutSetting inserts or replaces a setting.
+	// PutSetting inserts or replaces a setting; one with an empty value is removed.
 	PutSetting struct{ Name, Value string }
 	// ReserveSerial notes a certificate serial number before anything is signed (X06). Exists if it is taken.
 	ReserveSerial struct{ Serial }

@@ -101,11 +101,11 @@ func TestKindOfTokenCounts(t *testing.T) {
 func TestEndOfPrincipal(t *testing.T) {
 	h := newHouse(t)
 	p := h.device("pump-1")
-	first, _ := h.token(p)
-	second, _ := h.token(p)
+	first, one := h.token(p)
+	second, two := h.token(p)
 	h.accepted(first)
 	h.accepted(second)
-	h.change("principal", p.ID, credential.DeletePrincipal{ID: p.ID, Version: 1, At: h.hands.now()})
+	h.change("principal", p.ID, credential.DeletePrincipal{ID: p.ID, Version: 1, At: h.hands.now(), Credentials: []string{one.ID, two.ID}})
 	h.refused(first, credential.Revoked)
 	h.refused(second, credential.Revoked)
 }

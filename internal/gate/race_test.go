@@ -33,8 +33,8 @@ func (h *house) hold(id string) (reached <-chan struct{}, release func()) {
 func TestFillLosesAgainstChange(t *testing.T) {
 	for name, change := range map[string]func(h *house, p credential.Principal, c credential.Credential){
 		"credential": func(h *house, _ credential.Principal, c credential.Credential) { h.revoke(c) },
-		"principal": func(h *house, p credential.Principal, _ credential.Credential) {
-			h.change("principal", p.ID, credential.DeletePrincipal{ID: p.ID, Version: 1, At: h.hands.now()})
+		"principal": func(h *house, p credential.Principal, c credential.Credential) {
+			h.change("principal", p.ID, credential.DeletePrincipal{ID: p.ID, Version: 1, At: h.hands.now(), Credentials: []string{c.ID}})
 		},
 		"without revision": func(h *house, _ credential.Principal, c credential.Credential) {
 			touched := h.commit("credential", c.ID, h.end(c))

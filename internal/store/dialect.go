@@ -26,12 +26,18 @@ type dialect interface {
 	notify() string
 	// share is appended to a SELECT whose rows must not change until the transaction ends.
 	share() string
+	// keep is appended to a SELECT whose rows must not be removed until the transaction ends; other changes may go on.
+	keep() string
+	// update is appended to a SELECT of rows that the transaction will change or remove.
+	update() string
 	// has is a condition: the JSON list in the column holds the parameter.
 	has(column, param string) string
 	// param is the nth parameter of a statement that has each of them once and in order.
 	param(n int) string
 	// alive tells whether the database is still the one that was opened.
 	alive() error
+	// room tells whether there is space for changes, as far as can be seen from here.
+	room() error
 	// opened is called once, after the schema is there.
 	opened() error
 	// listen tells reached of revisions that other nodes made, until ctx ends.

@@ -246,7 +246,7 @@ func TestARestoredBackupKeepsRevocations(t *testing.T) {
 		commit(t, s, credential.EndCredential{ID: token(1, p).ID, State: credential.StateRevoked, At: later},
 			credential.EndCredential{ID: token(2, p).ID, State: credential.StateDeleted, At: later})
 		commit(t, s, credential.EndCredential{ID: token(1, p).ID, State: credential.StateDeleted, At: later.Add(time.Hour)})
-		commit(t, s, credential.DeletePrincipal{ID: q.ID, Version: 1, At: later})
+		commit(t, s, credential.DeletePrincipal{ID: q.ID, Version: 1, At: later, Credentials: []string{token(4, q).ID}})
 		made := token(9, p) // made and revoked after the backup
 		commit(t, s, credential.CreateCredential{Credential: made}, credential.EndCredential{ID: made.ID, State: credential.StateRevoked, At: later})
 		noErr(t, s.Close())

@@ -70,7 +70,7 @@ func (s *Store) CredentialInsert() string {
 // CredentialArgs returns the values of CredentialInsert.
 func CredentialArgs(c *credential.Credential) []any {
 	c.Version = 1
-	return credentialArgs(c)
+	return appendCredential(nil, c)
 }
 
 // CommitThen commits, and calls then once the writer has taken the change up.

@@ -73,7 +73,7 @@ func TestNewFilesAreForTheOwnerAlone(t *testing.T) { // K13
 	url := sqliteURL(t)
 	path := strings.TrimPrefix(url, "sqlite:")
 	s := open(t, store.Config{URL: url, Journal: path + ".revoked"})
-	commit(t, s, credential.PutSetting{Name: "a"})
+	commit(t, s, credential.PutSetting{Name: "a", Value: "1"})
 	for _, end := range []string{"", "-wal", "-shm", ".revoked"} {
 		info, err := os.Stat(path + end)
 		noErr(t, err)
@@ -275,7 +275,7 @@ func TestTheListenerIsMadeAgain(t *testing.T) {
 	for !strings.Contains(log.String(), "listens for changes is lost") || count(listeners) < 2 {
 		time.Sleep(5 * time.Millisecond)
 	}
-	events := commit(t, other, credential.PutSetting{Name: "a"})
+	events := commit(t, other, credential.PutSetting{Name: "a", Value: "1"})
 	last := events[len(events)-1].Seq
 	for s.Seen() < last { // nobody asks: only a notification can tell it
 		time.Sleep(time.Millisecond)
@@ -310,7 +310,7 @@ func TestAnUncertainCommit(t *testing.T) {
 		_, err := rawExec(s, statement)
 		noErr(t, err)
 	}
-	_, err := s.Commit(t.Context(), change(credential.PutSetting{Name: "a"}))
+	_, err := s.Commit(t.Context(), change(credential.PutSetting{Name: "a", Value: "1"}))
 	if err == nil || credential.KindOf(err) != credential.Down || !strings.Contains(err.(*credential.Error).Public(), "may or may not have been made") {
 		t.Errorf("got %v", err)
 	}

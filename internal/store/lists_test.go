@@ -13,6 +13,7 @@ import (
 func TestPrincipalLists(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		s := open(t, store.Config{URL: url})
+		commit(t, s, credential.PutRole{Role: role("device")}, credential.PutRole{Role: role("x")})
 		for i, name := range []string{"b", "a_1", "a-1", "a1", "Z"} { // the order is that of bytes, on both
 			p := device(i)
 			p.Name = name
@@ -63,7 +64,8 @@ func TestCredentialLists(t *testing.T) {
 		s := open(t, store.Config{URL: url})
 		p, q := device(1), device(2)
 		q.Kind, q.Name = credential.Service, "svc"
-		commit(t, s, credential.CreatePrincipal{Principal: p}, credential.CreatePrincipal{Principal: q})
+		commit(t, s, credential.CreatePrincipal{Principal: p}, credential.CreatePrincipal{Principal: q},
+			credential.PutScope{Scope: scope("telemetry:write")}, credential.PutScope{Scope: scope("b")})
 		now := day.Add(time.Hour)
 		list := make([]credential.Credential, 7) // the newest is 6
 		for i := range list {

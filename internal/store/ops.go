@@ -6,21 +6,40 @@ import (
 
 // change applies operations in order.
 func (t *tx) change(ops []credential.Op) error {
-	t.born = nil
-	for i := 0; i < len(ops); i++ {
-		if _, ok := ops[i].(credential.CreateCredential); ok {
-			run := credentialsFrom(ops[i:])
-			if err := t.createCredentials(run); err != nil {
-				return err
-			}
-			i += len(run) - 1
-			continue
-		}
-		if err := t.op(ops[i]); err != nil {
+	for len(ops) > 0 {
+		n, err := t.next(ops)
+		if err != nil {
 			return err
 		}
+		ops = ops[n:]
 	}
 	return nil
+}
+
+// next applies the first operation, together with those like it that follow if that is cheaper, and returns how many.
+func (t *tx) next(ops []credential.Op) (int, error) {
+	switch ops[0].(type) {
+	case credential.CreateCredential:
+		run := runOf[credential.CreateCredential](ops)
+		return len(run), t.createCredentials(run)
+	case credential.Expect:
+		run := runOf[credential.Expect](ops)
+		return len(run), t.expect(run)
+	}
+	return 1, t.op(ops[0])
+}
+
+// runOf returns the operations of a type that ops begins with.
+func runOf[T credential.Op](ops []credential.Op) []T {
+	var run []T
+	for _, op := range ops {
+		o, ok := op.(T)
+		if !ok {
+			break
+		}
+		run = append(run, o)
+	}
+	return run
 }
 
 func (t *tx) op(op credential.Op) error {
@@ -52,8 +71,7 @@ func (t *tx) op(op credential.Op) error {
 	case credential.PutKey:
 		return t.putKey(op.Key)
 	case credential.PutSetting:
-		_, err := t.exec("INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value", op.Name, op.Value)
-		return err
+		return t.putSetting(op)
 	case credential.ReserveSerial:
 		return t.reserveSerial(op.Serial)
 	case credential.SettleSerial:
@@ -61,8 +79,6 @@ func (t *tx) op(op credential.Op) error {
 			op.Serial, op.Credential, micros(op.At))
 	case credential.Remember:
 		return t.remember(op)
-	case credential.Expect:
-		return t.expect(op)
 	}
 	return credential.Errorf(credential.Internal, "unknown operation %T", op)
 }
@@ -96,50 +112,84 @@ func (t *tx) any(query string, args ...any) (found bool, err error) {
 // Principals.
 
 func (t *tx) createPrincipal(p credential.Principal) error {
+	if err := t.named("roles", p.Org, p.Roles); err != nil {
+		return err
+	}
 	p.Version = 1
 	if err := t.insert("principals ("+principalColumns+")", 11, principalArgs(&p)); err != nil {
 		return t.taken(err, string(p.Kind), p.Name)
 	}
-	if t.born == nil {
-		t.born = map[string]bool{}
+	if p.DeletedAt.IsZero() {
+		t.held.versions[p.ID] = p.Version
 	}
-	t.born[p.ID] = true
 	return nil
 }
 
 func (t *tx) updatePrincipal(p credential.Principal) error {
+	if err := t.named("roles", p.Org, p.Roles); err != nil {
+		return err
+	}
+	delete(t.held.versions, p.ID)
 	return t.one("principal", p.Name, `UPDATE principals SET description = $3, roles = $4, attrs = $5, disabled = $6, version = version + 1
-		WHERE id = $1 AND version = $2 AND deleted_at = 0`,
-		p.ID, p.Version, p.Description, encode(p.Roles), encodeMap(p.Attrs), number(p.Disabled))
+		WHERE id = $1 AND version = $2 AND deleted_at = 0 AND org = $7`,
+		p.ID, p.Version, p.Description, encode(p.Roles), encodeMap(p.Attrs), number(p.Disabled), p.Org)
 }
 
+// deletePrincipal first changes the principal: whoever makes a credential for it has done so, or waits and is refused.
 func (t *tx) deletePrincipal(op credential.DeletePrincipal) error {
+	delete(t.held.versions, op.ID)
 	err := t.one("principal", op.ID, "UPDATE principals SET deleted_at = $3, version = version + 1 WHERE id = $1 AND version = $2 AND deleted_at = 0",
 		op.ID, op.Version, micros(op.At))
 	if err != nil {
 		return err
 	}
-	delete(t.born, op.ID)
+	known := make(map[string]bool, len(op.Credentials))
+	for _, id := range op.Credentials {
+		known[id] = true
+	}
+	var unknown string
+	gone := func(id string) {
+		if !known[id] {
+			unknown = id
+		}
+	}
 	err = t.query(func(row scan) error {
 		e := ending{at: micros(op.At)}
 		err := row(&e.id)
 		t.ended = append(t.ended, e)
+		gone(e.id)
 		return err
 	}, `UPDATE credentials SET state = 'deleted', ended_at = $2, end_reason = $3, version = version + 1
 		WHERE principal = $1 AND state = 'active' RETURNING id`, op.ID, micros(op.At), op.Reason)
 	if err != nil {
 		return err
 	}
-	_, err = t.exec("UPDATE credentials SET state = 'deleted', version = version + 1 WHERE principal = $1 AND state = 'revoked'", op.ID)
+	err = t.query(func(row scan) error {
+		var id string
+		err := row(&id)
+		gone(id)
+		return err
+	}, "UPDATE credentials SET state = 'deleted', version = version + 1 WHERE principal = $1 AND state = 'revoked' RETURNING id", op.ID)
+	if err == nil && unknown != "" {
+		err = credential.Errorf(credential.Conflict, "principal %q got the credential %q meanwhile: read it again", op.ID, unknown)
+	}
 	return err
 }
 
-func (t *tx) expect(op credential.Expect) error {
-	ok, err := t.any("SELECT 1 FROM principals WHERE id = $1 AND version = $2 AND deleted_at = 0"+t.w.s.dialect.share(), op.Principal, op.Version)
-	if err == nil && !ok {
-		err = credential.Errorf(credential.Conflict, "principal %q was changed or deleted meanwhile: read it again", op.Principal)
+func (t *tx) expect(run []credential.Expect) error {
+	ids := make([]string, len(run))
+	for i := range run {
+		ids[i] = run[i].Principal
 	}
-	return err
+	if err := t.holdPrincipals(ids); err != nil {
+		return err
+	}
+	for _, op := range run {
+		if version, lives := t.held.versions[op.Principal]; !lives || version != op.Version {
+			return credential.Errorf(credential.Conflict, "principal %q was changed or deleted meanwhile: read it again", op.Principal)
+		}
+	}
+	return nil
 }
 
 // Policy.
@@ -154,7 +204,21 @@ func (t *tx) putScope(s credential.Scope) error {
 	return t.taken(err, "scope", s.Name)
 }
 
+// removing locks the row of a scope or a role before anybody looks for its users: who wants to
+// name it has done so and is seen, or waits and finds it gone.
+func (t *tx) removing(table, org, ref string, version int64) error {
+	delete(t.held.names, name{table, org, ref})
+	ok, err := t.any("SELECT 1 FROM "+table+" WHERE org = $1 AND name = $2 AND version = $3"+t.w.s.dialect.update(), org, ref, version)
+	if err == nil && !ok {
+		err = credential.Errorf(credential.Conflict, "the %s %q was changed or removed meanwhile: read it again", table[:len(table)-1], ref)
+	}
+	return err
+}
+
 func (t *tx) deleteScope(op credential.DeleteScope) error {
+	if err := t.removing("scopes", op.Org, op.Name, op.Version); err != nil {
+		return err
+	}
 	has := t.w.s.dialect.has
 	used, err := t.any("SELECT 1 FROM roles WHERE org = $1 AND "+has("scopes", "$2")+" LIMIT 1", op.Org, op.Name)
 	if err != nil {
@@ -174,6 +238,9 @@ func (t *tx) deleteScope(op credential.DeleteScope) error {
 }
 
 func (t *tx) putRole(r credential.Role) error {
+	if err := t.named("scopes", r.Org, r.Scopes); err != nil {
+		return err
+	}
 	if r.Version != 0 {
 		return t.one("role", r.Name, "UPDATE roles SET description = $4, scopes = $5, built_in = $6, version = version + 1 WHERE org = $1 AND name = $2 AND version = $3",
 			r.Org, r.Name, r.Version, r.Description, encode(r.Scopes), number(r.BuiltIn))
@@ -184,6 +251,9 @@ func (t *tx) putRole(r credential.Role) error {
 }
 
 func (t *tx) deleteRole(op credential.DeleteRole) error {
+	if err := t.removing("roles", op.Org, op.Name, op.Version); err != nil {
+		return err
+	}
 	used, err := t.any("SELECT 1 FROM principals WHERE org = $1 AND deleted_at = 0 AND roles <> '[]' AND "+t.w.s.dialect.has("roles", "$2")+" LIMIT 1", op.Org, op.Name)
 	if err != nil {
 		return err
@@ -202,7 +272,16 @@ func (t *tx) putRoute(r credential.Route) error {
 	return t.taken(err, "route", r.Prefix)
 }
 
-// Keys, serial numbers, answers.
+// Keys, settings, serial numbers, answers.
+
+func (t *tx) putSetting(s credential.PutSetting) error {
+	if s.Value == "" {
+		_, err := t.exec("DELETE FROM settings WHERE name = $1", s.Name)
+		return err
+	}
+	_, err := t.exec("INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value", s.Name, s.Value)
+	return err
+}
 
 func (t *tx) putKey(k credential.Key) error {
 	if len(k.Sealed) == 0 {

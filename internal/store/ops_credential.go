@@ -1,32 +1,24 @@
 package store
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"cardea/internal/credential"
 )
 
-// credentialsFrom returns the credentials of the creations that ops begins with.
-func credentialsFrom(ops []credential.Op) []credential.Credential {
-	var run []credential.Credential
-	for _, op := range ops {
-		c, ok := op.(credential.CreateCredential)
-		if !ok {
-			break
-		}
-		run = append(run, c.Credential)
-	}
-	return run
-}
-
-// createCredentials inserts credentials whose principals live.
-func (t *tx) createCredentials(run []credential.Credential) error {
+// createCredentials inserts credentials whose principals live and whose scopes exist.
+func (t *tx) createCredentials(run []credential.CreateCredential) error {
 	if err := t.living(run); err != nil {
+		return err
+	}
+	if err := t.scoped(run); err != nil {
 		return err
 	}
 	args := make([]any, 0, len(run)*19)
 	for i := range run {
-		c := run[i]
+		c := &run[i].Credential
 		if err := checkProofs(c.ID, c.Proofs); err != nil {
 			return err
 		}
@@ -34,7 +26,7 @@ func (t *tx) createCredentials(run []credential.Credential) error {
 		if c.State == "" {
 			c.State = credential.StateActive
 		}
-		args = append(args, credentialArgs(&c)...)
+		args = appendCredential(args, c)
 	}
 	err := t.insert("credentials ("+credentialColumns+")", 19, args)
 	if len(run) == 1 {
@@ -44,30 +36,37 @@ func (t *tx) createCredentials(run []credential.Credential) error {
 }
 
 // living makes sure that the principals of the credentials live, and go on living until the transaction ends.
-func (t *tx) living(run []credential.Credential) error {
-	var ids []any
-	asked := map[string]bool{}
+func (t *tx) living(run []credential.CreateCredential) error {
+	var ids []string
 	for i := range run {
-		if id := run[i].Principal; !asked[id] && !t.born[id] {
-			asked[id] = true
+		if id := run[i].Principal; i == 0 || id != run[i-1].Principal {
 			ids = append(ids, id)
 		}
 	}
-	for _, size := range [...]int{64, 8, 1} {
-		for ; len(ids) >= size; ids = ids[size:] {
-			err := t.query(func(row scan) error {
-				var id string
-				err := row(&id)
-				delete(asked, id)
-				return err
-			}, "SELECT id FROM principals WHERE deleted_at = 0 AND id IN ("+joined(size, t.w.s.dialect.param)+") ORDER BY id"+t.w.s.dialect.share(), ids[:size]...)
-			if err != nil {
-				return err
-			}
+	if err := t.holdPrincipals(ids); err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if _, lives := t.held.versions[id]; !lives {
+			return credential.Errorf(credential.Conflict, "principal %q does not exist any more", id)
 		}
 	}
-	for id := range asked {
-		return credential.Errorf(credential.Conflict, "principal %q does not exist any more", id)
+	return nil
+}
+
+// scoped makes sure that the scopes that the credentials name exist, with one look-up for each organisation.
+func (t *tx) scoped(run []credential.CreateCredential) error {
+	wanted := map[string][]string{}
+	for i := range run {
+		c := &run[i]
+		if len(c.Scopes) > 0 && (i == 0 || c.Org != run[i-1].Org || !slices.Equal(c.Scopes, run[i-1].Scopes)) {
+			wanted[c.Org] = append(wanted[c.Org], c.Scopes...)
+		}
+	}
+	for _, org := range slices.Sorted(maps.Keys(wanted)) {
+		if err := t.named("scopes", org, wanted[org]); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -95,9 +94,12 @@ func checkProofs(id string, proofs []credential.Proof) error {
 }
 
 func (t *tx) updateCredential(c credential.Credential) error {
+	if err := t.named("scopes", c.Org, c.Scopes); err != nil {
+		return err
+	}
 	return t.one("credential", c.ID, `UPDATE credentials SET name = $3, description = $4, scopes = $5, networks = $6, tags = $7, project = $8, version = version + 1
-		WHERE id = $1 AND version = $2 AND state = 'active'`,
-		c.ID, c.Version, c.Name, c.Description, encode(c.Scopes), encode(c.Networks), encode(c.Tags), c.Project)
+		WHERE id = $1 AND version = $2 AND state = 'active' AND org = $9`,
+		c.ID, c.Version, c.Name, c.Description, encode(c.Scopes), encode(c.Networks), encode(c.Tags), c.Project, c.Org)
 }
 
 func (t *tx) setProofs(op credential.SetProofs) error {

@@ -106,7 +106,10 @@ func (d *postgresDB) begin() string                               { return "BEGI
 
 func (d *postgresDB) notify() string { return "SELECT pg_notify('" + channel + "', $1::bigint::text)" }
 func (d *postgresDB) share() string  { return " FOR SHARE" }
+func (d *postgresDB) keep() string   { return " FOR KEY SHARE" }
+func (d *postgresDB) update() string { return " FOR UPDATE" }
 func (d *postgresDB) alive() error   { return nil }
+func (d *postgresDB) room() error    { return nil }
 func (d *postgresDB) opened() error  { return nil }
 
 func (d *postgresDB) close() {

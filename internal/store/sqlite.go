@@ -167,6 +167,8 @@ func (d *sqliteDB) snapshot() *sql.TxOptions                    { return &sql.Tx
 func (d *sqliteDB) lockRevision() string                        { return "" }
 func (d *sqliteDB) notify() string                              { return "" }
 func (d *sqliteDB) share() string                               { return "" }
+func (d *sqliteDB) keep() string                                { return "" }
+func (d *sqliteDB) update() string                              { return "" }
 
 // param gives a parameter without a name: the driver looks every parameter's name
 // up in a list, which makes statements with a thousand of them ten times slower.

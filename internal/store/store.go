@@ -57,9 +57,13 @@ type Store struct {
 	lookup  *sql.Stmt
 	tail    *sql.Stmt
 	writer  *writer
-	feed    feed
-	journal *journal
-	rooms   rooms // what Exclusive holds on SQLite
+
+	probe    sync.Mutex // of Writable
+	probed   time.Time
+	probeErr error
+	feed     feed
+	journal  *journal
+	rooms    rooms // what Exclusive holds on SQLite
 
 	closing sync.Once
 	closed  atomic.Bool

@@ -146,7 +146,7 @@ func TestPrincipals(t *testing.T) {
 		ctx := t.Context()
 		p := device(1)
 		p.Description, p.Roles, p.Attrs = "a \"pump\" ⛽ '); DROP TABLE principals; --", []string{"device", "x:y"}, map[string]string{"site": "north", "": "\n"} // H23
-		commit(t, s, credential.CreatePrincipal{Principal: p})
+		commit(t, s, credential.PutRole{Role: role("device")}, credential.PutRole{Role: role("x:y")}, credential.CreatePrincipal{Principal: p})
 		p.Version = 1
 		for _, ref := range []string{p.ID, p.Name} {
 			got, err := s.Principal(ctx, "default", ref)
@@ -195,7 +195,7 @@ func TestDeletingAPrincipalDeletesItsCredentials(t *testing.T) {
 
 		later := day.Add(time.Hour)
 		refused(t, s, credential.Conflict, credential.DeletePrincipal{ID: p.ID, Version: 9, At: later})
-		commit(t, s, credential.DeletePrincipal{ID: p.ID, Version: 1, At: later, Reason: "scrapped"})
+		commit(t, s, credential.DeletePrincipal{ID: p.ID, Version: 1, At: later, Reason: "scrapped", Credentials: []string{token(1, p).ID, token(2, p).ID}})
 		r, err := s.Credential(ctx, token(1, p).ID)
 		noErr(t, err)
 		equal(t, "end", []any{r.Credential.State, r.Credential.EndedAt, r.Credential.EndReason, r.Principal.DeletedAt},
@@ -230,6 +230,7 @@ func TestCredentials(t *testing.T) {
 		c.Networks = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
 		c.NotBefore, c.ExpiresAt = day.Add(-time.Hour), day.Add(time.Hour)
 		c.Proofs[0].Serial, c.Proofs[0].ExpiresAt = "0a1b", day.Add(time.Minute)
+		commit(t, s, credential.PutScope{Scope: scope("telemetry:write")})
 		events := commit(t, s, credential.CreatePrincipal{Principal: p}, credential.CreateCredential{Credential: c})
 		c.Version, p.Version = 1, 1
 		r, err := s.Credential(ctx, c.ID)
@@ -239,7 +240,7 @@ func TestCredentials(t *testing.T) {
 		refused(t, s, credential.Exists, credential.CreateCredential{Credential: c}) // R10
 		orphan := token(2, device(9))
 		refused(t, s, credential.Conflict, credential.CreateCredential{Credential: orphan})
-		if r, err := s.Credential(ctx, orphan.ID); !credential.IsNotFound(err) || r.Revision != 2 {
+		if r, err := s.Credential(ctx, orphan.ID); !credential.IsNotFound(err) || r.Revision != 3 {
 			t.Errorf("unknown credential: %+v, %v", r, err)
 		}
 
@@ -360,7 +361,7 @@ func TestPolicy(t *testing.T) {
 
 		commit(t, s, credential.EndCredential{ID: c.ID, State: credential.StateRevoked, At: day})
 		commit(t, s, credential.DeleteScope{Org: "default", Name: scope.Name, Version: 2})
-		commit(t, s, credential.DeletePrincipal{ID: p.ID, Version: 1, At: day})
+		commit(t, s, credential.DeletePrincipal{ID: p.ID, Version: 1, At: day, Credentials: []string{c.ID}})
 		commit(t, s, credential.DeleteRole{Org: "default", Name: role.Name, Version: 2}, credential.DeleteRoute{Prefix: "/db/", Version: 2})
 		got, err = s.Policy(t.Context())
 		noErr(t, err)

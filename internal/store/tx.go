@@ -12,9 +12,9 @@ type tx struct {
 	w     *writer
 	ctx   context.Context
 	now   time.Time
-	ended []ending        // credentials that this transaction ends, for the journal
-	born  map[string]bool // principals that the running change has made
-	head  int64           // the revision that this transaction makes; 0 if none
+	ended []ending // credentials that this transaction ends, for the journal
+	held  held
+	head  int64 // the revision that this transaction makes; 0 if none
 }
 
 // exec runs a statement and returns the number of rows it changed.

@@ -25,6 +25,7 @@ type writer struct {
 	stmts  map[string]*sql.Stmt
 	bulk   map[bulk]string
 	broken atomic.Pointer[credential.Error] // why nothing is written any more
+	failed atomic.Bool                      // a group could not be written, and Writable has not found since that it goes again
 
 	mu     sync.RWMutex // held for reading while handing in, for writing to close
 	closed bool
@@ -131,6 +132,9 @@ func (w *writer) serve(group []*call) {
 		return
 	}
 	err := w.transact(live)
+	if err != nil && credential.KindOf(err) == credential.Down {
+		w.failed.Store(true)
+	}
 	for _, c := range live {
 		if c.err == nil {
 			c.err = err
@@ -155,6 +159,7 @@ func (w *writer) transact(group []*call) error {
 	}
 	defer cancel()
 	t := &tx{w: w, ctx: ctx, now: w.s.now()}
+	t.held.forget()
 	if err := w.begin(t); err != nil {
 		w.drop()
 		return w.fault(err)
@@ -199,7 +204,8 @@ func (w *writer) apply(t *tx, group []*call) (good []*call, err error) {
 			if w.s.classify(err).fatal {
 				return nil, err
 			}
-			c.err, t.ended, t.born = w.s.fault(err), t.ended[:mark], nil
+			c.err, t.ended = w.s.fault(err), t.ended[:mark]
+			t.held.forget()
 			if len(group) == 1 {
 				return nil, nil
 			}
