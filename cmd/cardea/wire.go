@@ -223,9 +223,11 @@ func (n *node) readiness() error {
 	}
 	stats := n.gate.Stats()
 	if since := time.Since(stats.LastSeen) + stats.ClockBehind; since > maxUnseen {
-		return credential.Errorf(credential.Down, "the database has not answered, or could not be written, for %s", since.Round(time.Second))
+		return credential.Errorf(credential.Down, "the database has not answered for %s", since.Round(time.Second))
 	}
-	return nil
+	ctx, cancel := context.WithTimeout(context.Background(), maxUnseen)
+	defer cancel()
+	return n.store.Writable(ctx)
 }
 
 // keepHouse forgets what is over, at the start and every hour.
