@@ -48,7 +48,8 @@ type dialect interface {
 	migrating(ctx context.Context, fn func(*sql.Conn) error) error
 	// fault says what an error of the driver means.
 	fault(err error) fault
-	close()
+	// close ends it. sound says that it was opened whole and every write since is known to have been kept or undone.
+	close(sound bool) error
 }
 
 // patience bounds what is asked of a database over the network: a statement, a

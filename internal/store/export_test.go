@@ -30,6 +30,16 @@ func (s *Store) Raw(ctx context.Context, fn func(*sql.Conn) error) error {
 	}})
 }
 
+// LoseConnection makes the writer give its connection up, as it does after an error that it cannot read.
+func (s *Store) LoseConnection() {
+	_ = s.writer.do(&call{ctx: context.Background(), alone: true, apply: func(t *tx) error {
+		if _, err := t.exec("ROLLBACK"); err != nil {
+			return err
+		}
+		return credential.Errorf(credential.Conflict, "lost") // so that a ROLLBACK follows, which fails
+	}})
+}
+
 // Hold keeps the writer busy until the returned function is called, so that
 // what is committed meanwhile makes one group.
 func (s *Store) Hold(ctx context.Context) (release func()) {
@@ -105,7 +115,7 @@ func MigrateHalf(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	defer d.close() // without COMMIT, as the end of a process does
+	defer d.close(false) // without COMMIT, as the end of a process does
 	s.dialect = d
 	return d.migrating(ctx, func(c *sql.Conn) error {
 		if _, err := c.ExecContext(ctx, "CREATE TABLE cardea_schema (version BIGINT PRIMARY KEY)"); err != nil {

@@ -27,8 +27,10 @@ const revisionLock = 0x63617264_6561 // "cardea"
 
 // postgresDB is the dialect of PostgreSQL.
 type postgresDB struct {
-	db     *sql.DB // writing, lists, locks
+	db     *sql.DB // writing and lists
 	point  *sql.DB // look-ups and the feed
+	locks  *sql.DB // a connection for each name that is locked or waited for, so that waiting takes none from those who work
+	rooms  *rooms
 	config *pgx.ConnConfig
 	where  string // "PostgreSQL at db.example:5432, database cardea"
 	log    *slog.Logger
@@ -51,20 +53,21 @@ func openPostgres(ctx context.Context, s *Store, url string) (dialect, error) {
 			config.RuntimeParams[name] = value
 		}
 	}
-	d := &postgresDB{config: config, log: s.log, poll: s.poll}
+	d := &postgresDB{config: config, rooms: &s.rooms, log: s.log, poll: s.poll}
 	d.where = fmt.Sprintf("PostgreSQL at %s, database %s", net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port))), config.Database)
-	d.db, d.point = d.pool(8), d.pool(6)
+	d.db, d.point, d.locks = d.pool(8), d.pool(6), d.pool(0)
 	s.read, s.point = d.db, d.point
 	ctx, cancel := context.WithTimeout(ctx, 2*connectPatience)
 	defer cancel()
 	if err := d.db.PingContext(ctx); err != nil {
-		d.close()
+		_ = d.close(false)
 		return nil, d.unreachable(err)
 	}
 	return d, nil
 }
 
-// pool bounds the connections, so that a slow database makes callers wait and not more connections (N06).
+// pool bounds the connections, so that a slow database makes callers wait and not more connections (N06). One of
+// size 0 has no bound of its own and keeps no connection.
 func (d *postgresDB) pool(size int) *sql.DB {
 	db := stdlib.OpenDB(*d.config, stdlib.OptionAfterConnect(durable))
 	db.SetMaxOpenConns(size)
@@ -112,9 +115,8 @@ func (d *postgresDB) alive() error   { return nil }
 func (d *postgresDB) room() error    { return nil }
 func (d *postgresDB) opened() error  { return nil }
 
-func (d *postgresDB) close() {
-	d.point.Close()
-	d.db.Close()
+func (d *postgresDB) close(bool) error {
+	return errors.Join(d.locks.Close(), d.point.Close(), d.db.Close())
 }
 
 func (d *postgresDB) lockRevision() string {
@@ -195,8 +197,13 @@ func (d *postgresDB) listenOnce(ctx context.Context, reached func(int64)) (heard
 	}
 }
 
-// exclusive holds an advisory lock on a connection of its own.
+// exclusive holds an advisory lock on a connection of its own. Of one process, one at a time asks for it.
 func (d *postgresDB) exclusive(ctx context.Context, name string, fn func(context.Context) error) error {
+	leave, err := d.rooms.enter(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	return d.locked(ctx, "cardea:"+name, func(ctx context.Context, _ *sql.Conn) error { return fn(ctx) })
 }
 
@@ -213,7 +220,7 @@ func (d *postgresDB) migrating(ctx context.Context, fn func(*sql.Conn) error) er
 
 // locked waits for the lock of a name, and gives fn a context that ends when the lock is lost.
 func (d *postgresDB) locked(ctx context.Context, name string, fn func(context.Context, *sql.Conn) error) error {
-	c, err := d.db.Conn(ctx)
+	c, err := d.locks.Conn(ctx)
 	if err != nil {
 		return d.unreachable(err)
 	}

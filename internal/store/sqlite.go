@@ -50,7 +50,7 @@ func openSQLite(ctx context.Context, s *Store, path string) (dialect, error) {
 		return nil, err
 	}
 	if err := d.open(ctx); err != nil {
-		d.close()
+		_ = d.close(false)
 		return nil, d.explain(err)
 	}
 	s.read, s.point = d.read, d.point
@@ -248,15 +248,38 @@ func (d *sqliteDB) alive() error {
 	return nil
 }
 
-func (d *sqliteDB) close() {
-	for _, db := range []*sql.DB{d.point, d.read, d.write} { // the writer last: it folds the log into the file
+// close closes the readers first: while one of them reads, the log cannot be folded into the file, and
+// if one were the last, it could not do it.
+func (d *sqliteDB) close(sound bool) error {
+	var errs []error
+	for _, db := range []*sql.DB{d.point, d.read} {
 		if db != nil {
-			db.Close()
+			errs = append(errs, db.Close())
 		}
+	}
+	if d.write != nil {
+		if sound && d.alive() == nil {
+			errs = append(errs, d.fold())
+		}
+		errs = append(errs, d.write.Close())
 	}
 	if d.lock != nil {
 		d.lock.Close()
 	}
+	return errors.Join(errs...)
+}
+
+// fold moves all that is in the log into the database file, which is whole by itself then (D12).
+func (d *sqliteDB) fold() error {
+	var busy, frames, moved int64
+	err := d.write.QueryRow("PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved)
+	if err != nil {
+		return d.explain(err)
+	}
+	if busy != 0 {
+		return credential.Errorf(credential.Down, "the database %s is being read by another program: what is in %s-wal belongs to it", d.path, d.path)
+	}
+	return nil
 }
 
 // fault reads the result codes of SQLite, https://sqlite.org/rescode.html.

@@ -150,8 +150,10 @@ func (s *Store) prepare(ctx context.Context) (err error) {
 	return err
 }
 
-// Close ends everything. Commits that wait are still made; later ones are refused with Down.
+// Close ends everything. Commits that wait are still made; later ones are refused with Down. Afterwards the
+// file of SQLite holds all by itself; an error says that it does not, and nothing is lost as long as the files beside it stay.
 func (s *Store) Close() error {
+	var err error
 	s.closing.Do(func() {
 		if s.writer != nil {
 			s.writer.close()
@@ -164,7 +166,7 @@ func (s *Store) Close() error {
 		if s.journal != nil {
 			s.journal.close()
 		}
-		s.dialect.close()
+		err = s.dialect.close(s.writer != nil && s.writer.broken.Load() == nil)
 	})
-	return nil
+	return err
 }
