@@ -15,9 +15,10 @@ import (
 )
 
 const (
-	linkLife  = 10 * time.Minute
-	linkIDLen = 8
-	linkLen   = 32 // id and secret: 24 base62 characters are 142 bits
+	linkLife   = 10 * time.Minute
+	linkIDLen  = 8
+	linkPrefix = "link/" // of the setting that keeps a link
+	linkLen    = 32      // id and secret: 24 base62 characters are 142 bits
 )
 
 // AdminLink makes the one-time code of a link that opens the console, valid for 10 minutes; RedeemLink uses it up. Only for the
@@ -84,12 +85,7 @@ func (a *Authority) linkUntil(ctx context.Context, code string) (time.Time, erro
 	if err != nil {
 		return time.Time{}, err
 	}
-	_, end, _ := strings.Cut(value, " ")
-	micros, err := strconv.ParseInt(end, 10, 64)
-	if err != nil {
-		return time.Time{}, nil
-	}
-	until := time.UnixMicro(micros).UTC()
+	until := linkEnd(value)
 	if subtle.ConstantTimeCompare([]byte(value), []byte(linkValue(code, until))) == 0 {
 		return time.Time{}, nil
 	}
@@ -100,7 +96,31 @@ func notBase62(r rune) bool {
 	return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 }
 
-func linkSetting(code string) string { return "link/" + code[:linkIDLen] }
+// linkEnd returns the end that a stored value names; the zero time if it names none.
+func linkEnd(value string) time.Time {
+	_, end, _ := strings.Cut(value, " ")
+	micros, err := strconv.ParseInt(end, 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.UnixMicro(micros).UTC()
+}
+
+// sweepLinks adds to the change that links which are over are forgotten.
+func (a *Authority) sweepLinks(ctx context.Context, ch *change) error {
+	links, err := a.store.Settings(ctx, linkPrefix)
+	if err != nil {
+		return err
+	}
+	for name, value := range links {
+		if !ch.at.Before(linkEnd(value)) {
+			ch.also(credential.PutSetting{Name: name})
+		}
+	}
+	return nil
+}
+
+func linkSetting(code string) string { return linkPrefix + code[:linkIDLen] }
 
 // linkValue is what is stored of a code: its hash and its end.
 func linkValue(code string, until time.Time) string {

@@ -11,7 +11,8 @@ import (
 const abandonAfter = 10 * time.Minute
 
 // Sweep settles serial numbers that were reserved for certificates which were never stored, because the process or the
-// database stopped in between: they are known, and were never valid (X06). Call it at the start and every hour.
+// database stopped in between: they are known, and were never valid (X06). It forgets links to the console
+// that are over. Call it at the start and every hour.
 func (a *Authority) Sweep(ctx context.Context) error {
 	_, err := retry(0, func() (none, error) { return none{}, a.sweep(ctx) })
 	return err
@@ -20,8 +21,14 @@ func (a *Authority) Sweep(ctx context.Context) error {
 func (a *Authority) sweep(ctx context.Context) error {
 	ch := a.begin(system())
 	lost, err := a.store.Serials(ctx, ch.at.Add(-abandonAfter))
-	if err != nil || len(lost) == 0 {
+	if err != nil {
 		return err
+	}
+	if err := a.sweepLinks(ctx, ch); err != nil {
+		return err
+	}
+	if len(lost)+len(ch.ops) == 0 {
+		return nil
 	}
 	for _, s := range lost {
 		about := credential.Subject{Kind: "system", ID: s.Serial, Name: s.For}

@@ -82,6 +82,8 @@ type Vault interface {
 	Keys(ctx context.Context) ([]Key, error)
 	// Setting returns the value of a setting, "" if there is none.
 	Setting(ctx context.Context, name string) (string, error)
+	// Settings returns the settings whose names begin with a prefix, by name.
+	Settings(ctx context.Context, prefix string) (map[string]string, error)
 	// Serials returns the serial numbers that were reserved before a time and never became a certificate.
 	Serials(ctx context.Context, before time.Time) ([]Serial, error)
 }

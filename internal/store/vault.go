@@ -28,6 +28,17 @@ func (s *Store) Setting(ctx context.Context, name string) (string, error) {
 	return value, s.fault(err)
 }
 
+// Settings implements [credential.Vault].
+func (s *Store) Settings(ctx context.Context, prefix string) (map[string]string, error) {
+	found, err := queryList(ctx, s, func(row scan, pair *[2]string) error { return row(&pair[0], &pair[1]) },
+		"SELECT name, value FROM settings WHERE name >= $1 AND substr(name, 1, $2) = $1", prefix, len([]rune(prefix)))
+	all := make(map[string]string, len(found))
+	for _, pair := range found {
+		all[pair[0]] = pair[1]
+	}
+	return all, err
+}
+
 // Serials implements [credential.Vault], the oldest first.
 func (s *Store) Serials(ctx context.Context, before time.Time) ([]credential.Serial, error) {
 	return queryList(ctx, s, func(row scan, n *credential.Serial) error {
