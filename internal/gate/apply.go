@@ -18,6 +18,7 @@ func (g *Gate) Apply(ctx context.Context, touched []credential.Touch) error {
 	if len(touched) == 0 {
 		return nil
 	}
+	g.clock.Sync() // the authority may have acted by a clock that has just stepped forward
 	var t touches
 	for i := range touched {
 		t.add(&touched[i])

@@ -72,9 +72,11 @@ func (r *refusals) collect(all map[refusalKey]*credential.Refusals) {
 		p := &r.parts[i]
 		p.mu.Lock()
 		rows := p.rows
-		if len(rows) > 0 {
-			p.rows = map[refusalKey]*credential.Refusals{}
+		if len(rows) == 0 { // it stays in use: it must not be read after the unlock
+			p.mu.Unlock()
+			continue
 		}
+		p.rows = map[refusalKey]*credential.Refusals{}
 		p.mu.Unlock()
 		for k, row := range rows {
 			merge(all, k, row)
