@@ -20,7 +20,7 @@ func (a *app) adminToken() *cobra.Command {
 		Use:     "token",
 		Short:   "Make an API token for the administrator, valid for 24 hours",
 		Example: "  export CARDEA_TOKEN=$(cardea admin token)",
-		Args:    cobra.NoArgs,
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			files := keyFiles{}
 			if output != "" {
@@ -70,7 +70,7 @@ func (a *app) adminLink() *cobra.Command {
 		Use:     "link",
 		Short:   "Make a link that opens the console once",
 		Example: "  cardea admin link",
-		Args:    cobra.NoArgs,
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {

@@ -28,7 +28,7 @@ func (a *app) auditList() *cobra.Command {
 		Use:     "list",
 		Short:   "List the newest events",
 		Example: "  cardea audit list --subject myapp01 --limit 20",
-		Args:    cobra.NoArgs,
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -78,7 +78,7 @@ func (a *app) auditExport() *cobra.Command {
 		Use:     "export",
 		Short:   "Write the whole log, one event a line, for `audit verify --file` and for archives",
 		Example: "  cardea audit export --output ./audit.ndjson",
-		Args:    cobra.NoArgs,
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -121,7 +121,7 @@ func (a *app) auditVerify() *cobra.Command {
 		Use:     "verify",
 		Short:   "Recompute the chain of the log and name the first event that is wrong; exit 1 if there is one",
 		Example: "  cardea audit verify\n  cardea audit verify --file ./audit.ndjson",
-		Args:    cobra.NoArgs,
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			state, err := a.logState(cmd, file)
 			if err != nil {

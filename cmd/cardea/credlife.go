@@ -15,7 +15,7 @@ func (a *app) credList() *cobra.Command {
 		Use:     "list",
 		Short:   "List credentials, the newest first",
 		Example: "  cardea cred list --status active --expires-before 2027-01-31T00:00:00Z",
-		Args:    cobra.NoArgs,
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {

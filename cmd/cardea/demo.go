@@ -23,7 +23,7 @@ func (a *app) demoCommand() *cobra.Command {
 		Long: "Run a server with a sample upstream behind /db/, make one credential of each kind, and print commands to paste.\n" +
 			"Everything is in ./cardea-demo unless --data names another folder; remove the folder to begin anew. All options of serve can be given.",
 		Example: "  cardea demo\n  cardea demo --http-tls --data ./cardea-demo",
-		Args:    cobra.NoArgs,
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if a.data == "" && a.getenv("CARDEA_DATA") == "" {
 				a.data = "./cardea-demo"

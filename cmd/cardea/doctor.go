@@ -57,7 +57,7 @@ func (a *app) doctorCommand() *cobra.Command {
 		Use:     "doctor",
 		Short:   "Look whether a server, or the data folder of a stopped one, is well; exit 1 if not",
 		Example: "  cardea doctor --data ./cardea-data",
-		Args:    cobra.NoArgs,
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if a.server != "" {
 				return usagef("the doctor looks at a data folder: use --data on the machine of the server")

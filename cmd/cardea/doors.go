@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
+	"log"
 	"net"
 	"net/http"
 	"net/netip"
@@ -110,7 +110,7 @@ func (n *node) newHTTPDoor(reserved http.Handler) (*httpdoor.Door, error) {
 func (n *node) server(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
-		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelWarn),
+		ErrorLog: log.New(serverLog{n.log}, "", 0),
 	}
 }
 

@@ -38,15 +38,15 @@ func (files keyFiles) reserve() error {
 func (f *keyFile) reserve() error {
 	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, f.mode)
 	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s exists already, and files are never overwritten: choose another --output", f.path)
+		return fmt.Errorf("%s exists already, and files are never overwritten: choose another name", f.path)
 	}
 	if err != nil {
-		return fmt.Errorf("--output: %w", err)
+		return fmt.Errorf("the file cannot be made: %w", err)
 	}
 	if err := file.Chmod(f.mode); err != nil {
 		file.Close()
 		os.Remove(f.path)
-		return fmt.Errorf("--output: %w", err)
+		return fmt.Errorf("the file cannot be made: %w", err)
 	}
 	f.file = file
 	return nil

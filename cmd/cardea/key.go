@@ -280,7 +280,7 @@ func (a *app) keyServerCert() *cobra.Command {
 		Use:     "server-cert",
 		Short:   "Save the certificate that clients must trust",
 		Example: "  cardea key server-cert --output ./server.pem",
-		Args:    cobra.NoArgs,
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {

@@ -20,7 +20,7 @@ func (a *app) keyList() *cobra.Command {
 		Use:     "list",
 		Short:   "List the devices and what their keys are",
 		Example: "  cardea key list",
-		Args:    cobra.NoArgs,
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {

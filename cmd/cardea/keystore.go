@@ -34,7 +34,7 @@ func (a *app) keystoreStatus() *cobra.Command {
 		Use:     "status",
 		Short:   "Say which keystore the server uses and which master key is current",
 		Example: "  cardea keystore status",
-		Args:    cobra.NoArgs,
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.keystoreAnswer(cmd, http.MethodGet, pathKeystoreStatus)
 		},
@@ -46,7 +46,7 @@ func (a *app) keystoreRotate() *cobra.Command {
 		Use:     "rotate",
 		Short:   "Make a new master key and seal the data keys under it, while the server runs",
 		Example: "  cardea keystore rotate",
-		Args:    cobra.NoArgs,
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.keystoreAnswer(cmd, http.MethodPost, pathKeystoreRotate)
 		},

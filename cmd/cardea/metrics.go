@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// collectors are what /metrics shows of the node beside the gate's counters. None of it asks the database.
+// collectors are what /metrics shows of the node beside the gate's counters.
 func (n *node) collectors() []prometheus.Collector {
 	ready := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "cardea_ready", Help: "1 if every door accepts and the database answers, as /readyz says",

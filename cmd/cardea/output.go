@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode"
+	"unicode/utf8"
 )
 
 // table writes rows under a head, aligned, without borders: a column is what
@@ -57,7 +58,7 @@ func (a *app) show(v any, text func(w io.Writer) error) error {
 
 // printable escapes what could forge a line or steer a terminal (A09), as Go writes it: \n, \x1b, \u202e.
 func printable(s string) string {
-	if !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+	if utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return s
 	}
 	var b strings.Builder

@@ -25,7 +25,7 @@ func (a *app) scopeList() *cobra.Command {
 		Use:     "list",
 		Short:   "List the scopes",
 		Example: "  cardea scope list",
-		Args:    cobra.NoArgs,
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {

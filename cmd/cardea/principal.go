@@ -89,7 +89,7 @@ func (a *app) principalList() *cobra.Command {
 		Use:     "list",
 		Short:   "List the principals",
 		Example: "  cardea principal list --kind service",
-		Args:    cobra.NoArgs,
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {

@@ -16,7 +16,7 @@ func (a *app) auditRefusals() *cobra.Command {
 		Use:     "refusals",
 		Short:   "List what was refused lately, with the exact reason, which callers are not told",
 		Example: "  cardea audit refusals --since 2026-11-22",
-		Args:    cobra.NoArgs,
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {

@@ -21,7 +21,7 @@ func (a *app) roleList() *cobra.Command {
 		Use:     "list",
 		Short:   "List the roles",
 		Example: "  cardea role list",
-		Args:    cobra.NoArgs,
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {

@@ -52,8 +52,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err == nil {
 		return exitOK
 	}
+	if isCobraUsage(err) {
+		err = usageError{err}
+	}
 	a.printError(err)
-	if _, ok := errors.AsType[usageError](err); ok || isCobraUsage(err) {
+	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
 	}
 	return exitFailure
@@ -133,15 +136,20 @@ func exactly(names ...string) cobra.PositionalArgs {
 // isCobraUsage recognises the errors that cobra makes by itself before a command runs.
 func isCobraUsage(err error) bool {
 	s := err.Error()
-	return strings.HasPrefix(s, "unknown command") || strings.HasPrefix(s, "required flag(s)") || strings.HasPrefix(s, "if any flags in the group")
+	for _, begin := range []string{"unknown command", "required flag(s)", "if any flags in the group", "at least one of the flags in the group"} {
+		if strings.HasPrefix(s, begin) {
+			return true
+		}
+	}
+	return false
 }
 
 // printError writes one line, and one more for each field that is wrong.
 func (a *app) printError(err error) {
-	text := err.Error()
+	text := strings.TrimSpace(err.Error())
 	if _, ok := errors.AsType[usageError](err); !ok {
 		text = printable(text)
-	} // a usage error is our own text, with examples on lines of their own
+	} // a usage error is our own text or cobra's, with examples on lines of their own; what was typed is quoted in it
 	e, ok := errors.AsType[*credential.Error](err)
 	if !ok || len(e.Fields) == 0 {
 		fmt.Fprintf(a.err, "cardea: %s\n", text)

@@ -18,7 +18,7 @@ func (a *app) routeList() *cobra.Command {
 		Use:     "list",
 		Short:   "List the routes",
 		Example: "  cardea route list",
-		Args:    cobra.NoArgs,
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {

@@ -20,7 +20,7 @@ func (a *app) serveCommand() *cobra.Command {
 			"a variable, and that more than the file. In the file, routes can be tables:\n\n" +
 			"  [[route]]\n  prefix = \"/db/\"\n  upstream = \"http://127.0.0.1:8086\"",
 		Example: "  cardea serve --data ./cardea-data --http-upstream /db/=http://127.0.0.1:8086",
-		Args:    cobra.NoArgs,
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.loadConfig(cmd.Flags())
 			if err != nil {

@@ -19,7 +19,7 @@ func (a *app) sessionList() *cobra.Command {
 		Use:     "list",
 		Short:   "List what is live on this node",
 		Example: "  cardea session list --principal myapp01",
-		Args:    cobra.NoArgs,
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {

@@ -54,7 +54,7 @@ func (a *app) verifyCommand() *cobra.Command {
 		Use:     "verify",
 		Short:   "Say who a token is and whether it may do something; exit 1 if not",
 		Example: "  cardea verify --token-file ./myapp01_token --action http:GET --resource /db/query",
-		Args:    cobra.NoArgs,
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var v view.Verdict
 			if err := a.ask(cmd, pathVerify, &q, &v); err != nil {
@@ -76,7 +76,7 @@ func (a *app) explainCommand() *cobra.Command {
 		Use:     "explain",
 		Short:   "Like verify, with every rule that was looked at",
 		Example: "  cardea explain --token-file ./myapp01_token --action http:GET --resource /db/query",
-		Args:    cobra.NoArgs,
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var v view.Explanation
 			if err := a.ask(cmd, pathExplain, &q, &v); err != nil {

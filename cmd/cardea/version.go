@@ -22,7 +22,7 @@ func (a *app) versionCommand() *cobra.Command {
 		Use:     "version",
 		Short:   "Print the version",
 		Example: "  cardea version",
-		Args:    cobra.NoArgs,
+		Args:    exactly(),
 		RunE: func(*cobra.Command, []string) error {
 			return a.show(map[string]string{"version": version()}, func(w io.Writer) error {
 				_, err := fmt.Fprintln(w, "cardea", version())
