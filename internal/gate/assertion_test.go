@@ -20,7 +20,7 @@ func (h *house) open(text string) (map[string]any, jose.Header) {
 	if err := json.Unmarshal(h.gate.JWKS(), &set); err != nil {
 		h.Fatal(err)
 	}
-	jws, err := jose.ParseSigned(text, []jose.SignatureAlgorithm{jose.ES256})
+	jws, err := jose.ParseSignedCompact(text, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
 		h.Fatal(err)
 	}

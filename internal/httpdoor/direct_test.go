@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"net"
@@ -252,7 +251,7 @@ func TestDirectBudget(t *testing.T) {
 		t.Errorf("%.0f allocations", n)
 	}
 	if !strings.HasPrefix(string(x.answer.out), "HTTP/1.1 200 OK\r\n") {
-		t.Error(fmt.Sprintf("%s", x.answer.out))
+		t.Errorf("%s", x.answer.out)
 	}
 }
 
