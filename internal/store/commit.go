@@ -53,8 +53,8 @@ func checkChange(c *credential.Change) error {
 const eventColumns = "seq, id, at, org, type, subject_kind, subject_id, subject_name, " +
 	"actor_principal, actor_credential, actor_source, actor_door, actor_request, reason, detail, prev, hash"
 
-// chain gives the events of the calls their place in the log. It takes the
-// revision lock, so that no other node can have the same place, and nothing but COMMIT follows it.
+// chain gives the events of the calls their place in the log. It locks the
+// head, so that no other node can have the same place, and leaves what is to be written for the end.
 func (w *writer) chain(t *tx, calls []*call) error {
 	n := 0
 	for _, c := range calls {
@@ -63,14 +63,9 @@ func (w *writer) chain(t *tx, calls []*call) error {
 	if n == 0 {
 		return nil
 	}
-	if lock := w.s.dialect.lockRevision(); lock != "" {
-		if _, err := t.exec(lock); err != nil {
-			return err
-		}
-	}
 	var seq int64
 	var hash []byte
-	if err := t.row("SELECT seq, hash FROM head WHERE one = 1")(&seq, &hash); err != nil {
+	if err := t.row("SELECT seq, hash FROM head WHERE one = 1"+w.s.dialect.update())(&seq, &hash); err != nil {
 		return err
 	}
 	args := make([]any, 0, n*17)
@@ -83,19 +78,11 @@ func (w *writer) chain(t *tx, calls []*call) error {
 			args = append(args, eventArgs(e)...)
 		}
 	}
-	if err := t.insert("events ("+eventColumns+")", 17, args); err != nil {
-		return err
-	}
-	if _, err := t.exec("UPDATE head SET seq = $1, hash = $2 WHERE one = 1", seq, hash); err != nil {
+	if err := w.inserts("events ("+eventColumns+")", 17, args, t.later); err != nil {
 		return err
 	}
 	t.head = seq
-	if notify := w.s.dialect.notify(); notify != "" {
-		if _, err := t.exec(notify, seq); err != nil {
-			return err
-		}
-	}
-	return nil
+	return t.later("UPDATE head SET seq = $1, hash = $2 WHERE one = 1"+w.s.dialect.notify(), seq, hash)
 }
 
 // complete fills what Commit promises to fill.

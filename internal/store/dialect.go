@@ -20,10 +20,10 @@ type dialect interface {
 	short(ctx context.Context) (context.Context, context.CancelFunc)
 	// snapshot are the options of a transaction that reads one state.
 	snapshot() *sql.TxOptions
-	// lockRevision takes the revision lock until the transaction ends; "" if beginning took it.
-	lockRevision() string
-	// notify is run in the transaction, with the new revision; "" if there is nobody to tell.
+	// notify is appended to the statement that raises the revision, and tells the other nodes; "" if there are none.
 	notify() string
+	// finish runs what the transaction has left for the end, and commits. undone says that an error came before COMMIT was asked for.
+	finish(t *tx) (undone bool, err error)
 	// share is appended to a SELECT whose rows must not change until the transaction ends.
 	share() string
 	// keep is appended to a SELECT whose rows must not be removed until the transaction ends; other changes may go on.

@@ -22,9 +22,6 @@ import (
 // channel is where nodes tell each other of new revisions.
 const channel = "cardea"
 
-// revisionLock is the key of the lock under which revisions are counted.
-const revisionLock = 0x63617264_6561 // "cardea"
-
 // postgresDB is the dialect of PostgreSQL.
 type postgresDB struct {
 	db     *sql.DB // writing and lists
@@ -107,7 +104,7 @@ func (d *postgresDB) name() string                                { return "post
 func (d *postgresDB) conn(ctx context.Context) (*sql.Conn, error) { return d.db.Conn(ctx) }
 func (d *postgresDB) begin() string                               { return "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE" }
 
-func (d *postgresDB) notify() string { return "SELECT pg_notify('" + channel + "', $1::bigint::text)" }
+func (d *postgresDB) notify() string { return " RETURNING pg_notify('" + channel + "', seq::text)" }
 func (d *postgresDB) share() string  { return " FOR SHARE" }
 func (d *postgresDB) keep() string   { return " FOR KEY SHARE" }
 func (d *postgresDB) update() string { return " FOR UPDATE" }
@@ -119,8 +116,17 @@ func (d *postgresDB) close(bool) error {
 	return errors.Join(d.locks.Close(), d.point.Close(), d.db.Close())
 }
 
-func (d *postgresDB) lockRevision() string {
-	return "SELECT pg_advisory_xact_lock(" + strconv.Itoa(revisionLock) + ")"
+// finish sends all at once and waits once: the head is locked, and the other nodes wait for it. The server passes over what
+// follows an error, COMMIT included.
+func (d *postgresDB) finish(t *tx) (undone bool, err error) {
+	var all pgx.Batch
+	for _, st := range t.last {
+		all.Queue(st.query, st.args...)
+	}
+	all.Queue("COMMIT")
+	return false, t.w.conn.Raw(func(c any) error {
+		return c.(*stdlib.Conn).Conn().SendBatch(t.ctx, &all).Close()
+	})
 }
 
 func (d *postgresDB) snapshot() *sql.TxOptions {

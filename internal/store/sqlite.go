@@ -164,7 +164,6 @@ func (d *sqliteDB) name() string                                { return "sqlite
 func (d *sqliteDB) conn(ctx context.Context) (*sql.Conn, error) { return d.write.Conn(ctx) }
 func (d *sqliteDB) begin() string                               { return "BEGIN IMMEDIATE" }
 func (d *sqliteDB) snapshot() *sql.TxOptions                    { return &sql.TxOptions{ReadOnly: true} }
-func (d *sqliteDB) lockRevision() string                        { return "" }
 func (d *sqliteDB) notify() string                              { return "" }
 func (d *sqliteDB) share() string                               { return "" }
 func (d *sqliteDB) keep() string                                { return "" }
@@ -210,6 +209,16 @@ func (d *sqliteDB) migrating(ctx context.Context, fn func(*sql.Conn) error) erro
 		return d.explain(err)
 	}
 	return nil
+}
+
+func (d *sqliteDB) finish(t *tx) (undone bool, err error) {
+	for _, st := range t.last {
+		if _, err := t.exec(st.query, st.args...); err != nil {
+			return true, err
+		}
+	}
+	_, err = t.exec("COMMIT")
+	return false, err
 }
 
 // opened notes which files are open.

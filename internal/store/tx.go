@@ -14,7 +14,8 @@ type tx struct {
 	now   time.Time
 	ended []ending // credentials that this transaction ends, for the journal
 	held  held
-	head  int64 // the revision that this transaction makes; 0 if none
+	last  []statement // what is run last: events, head, COMMIT
+	head  int64       // the revision that this transaction makes; 0 if none
 }
 
 // exec runs a statement and returns the number of rows it changed.
@@ -70,11 +71,31 @@ func (t *tx) ready(query string, args []any) (*sql.Stmt, error) {
 	return st, nil
 }
 
-// insert adds rows, given one after the other, by as few statements as a few fixed sizes allow.
+// statement is one that is run later.
+type statement struct {
+	query string
+	args  []any
+}
+
+// later adds a statement to those that are run last, together.
+func (t *tx) later(query string, args ...any) error {
+	t.last = append(t.last, statement{query, args})
+	return plain(args)
+}
+
+// insert adds rows, given one after the other.
 func (t *tx) insert(into string, columns int, args []any) error {
+	return t.w.inserts(into, columns, args, func(query string, args ...any) error {
+		_, err := t.exec(query, args...)
+		return err
+	})
+}
+
+// inserts gives each the statements that insert rows: as few as a few fixed sizes allow.
+func (w *writer) inserts(into string, columns int, args []any, each func(query string, args ...any) error) error {
 	for _, size := range [...]int{64, 16, 4, 1} {
 		for n := size * columns; len(args) >= n; args = args[n:] {
-			if _, err := t.exec(t.w.inserting(into, columns, size), args[:n]...); err != nil {
+			if err := each(w.inserting(into, columns, size), args[:n]...); err != nil {
 				return err
 			}
 		}

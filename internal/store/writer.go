@@ -34,7 +34,7 @@ type writer struct {
 // call is one caller's wish: work done in the transaction, and events that go with it.
 type call struct {
 	ctx    context.Context
-	apply  func(*tx) error
+	apply  func(*tx) error // may be run twice, the first time for nothing
 	events []credential.Event
 	weight int  // operations, for the bound of a group
 	alone  bool // in a group of its own, without a limit in time
@@ -172,7 +172,10 @@ func (w *writer) transact(group []*call) error {
 		w.rollback(t)
 		return w.fault(err)
 	}
-	if _, err := t.exec("COMMIT"); err != nil {
+	if undone, err := w.s.dialect.finish(t); undone {
+		w.rollback(t)
+		return w.fault(err)
+	} else if err != nil {
 		return w.uncertain(t, err)
 	}
 	err = w.s.journal.note(t.ended)
@@ -190,9 +193,38 @@ func (w *writer) begin(t *tx) (err error) {
 	return err
 }
 
-// apply runs each call behind a savepoint and returns those that went well. The
-// error is one that ends the transaction.
+// apply runs the calls and returns those that went well. Nearly always these are all of them, and
+// savepoints would cost as much as small calls do: only if one fails, all is
+// begun again with a savepoint for each. The error is one that ends the transaction.
 func (w *writer) apply(t *tx, group []*call) (good []*call, err error) {
+	if len(group) == 1 {
+		return w.applyGuarded(t, group)
+	}
+	for _, c := range group {
+		err = c.apply(t)
+		if err != nil {
+			break
+		}
+	}
+	switch {
+	case err == nil:
+		return group, nil
+	case w.s.classify(err).fatal:
+		return nil, err
+	}
+	t.ended = nil
+	t.held.forget()
+	if _, err := t.exec("ROLLBACK"); err != nil {
+		return nil, err
+	}
+	if err := w.begin(t); err != nil {
+		return nil, err
+	}
+	return w.applyGuarded(t, group)
+}
+
+// applyGuarded runs each of several calls behind a savepoint.
+func (w *writer) applyGuarded(t *tx, group []*call) (good []*call, err error) {
 	for _, c := range group {
 		mark := len(t.ended)
 		if len(group) > 1 {
