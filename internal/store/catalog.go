@@ -46,11 +46,17 @@ func (w *where) String() string {
 	return " WHERE " + strings.Join(w.conds, " AND ")
 }
 
+const principalSQL = "SELECT " + principalColumns + " FROM principals WHERE org = $1 AND (id = $2 OR name = $2 AND deleted_at = 0)" +
+	" ORDER BY CASE WHEN id = $2 THEN 0 ELSE 1 END LIMIT 1"
+
 // Principal implements [credential.Catalog].
 func (s *Store) Principal(ctx context.Context, org, ref string) (credential.Principal, error) {
-	found, err := queryList(ctx, s, scanPrincipal,
-		"SELECT "+principalColumns+" FROM principals WHERE org = $1 AND (id = $2 OR name = $2 AND deleted_at = 0) ORDER BY CASE WHEN id = $2 THEN 0 ELSE 1 END LIMIT 1", org, ref)
-	if credential.KindOf(err) == credential.Invalid && err != nil || err == nil && len(found) == 0 {
+	if plain([]any{org, ref}) != nil {
+		return credential.Principal{}, s.found(sql.ErrNoRows, "principal", ref)
+	}
+	rows, err := s.byRef.QueryContext(ctx, org, ref)
+	found, err := collect(s, scanPrincipal, rows, err)
+	if err == nil && len(found) == 0 {
 		return credential.Principal{}, s.found(sql.ErrNoRows, "principal", ref)
 	}
 	if err != nil {

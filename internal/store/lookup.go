@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 
 	"cardea/internal/credential"
 )
@@ -45,8 +46,51 @@ func (s *Store) CredentialsOf(ctx context.Context, principal string) ([]string, 
 		"SELECT id FROM credentials WHERE principal = $1 AND state = 'active' ORDER BY created_at, id", principal)
 }
 
-// Policy implements [credential.Lookup].
+// policy is what Policy read last. It is not changed any more.
+type policy struct {
+	credential.Policy
+	writes int64 // of [Store.policyWrites], before it was read
+}
+
+// policySQL reads the revision, and whether scopes, roles or routes have changed after another one, in one snapshot.
+const policySQL = "SELECT h.seq, EXISTS (SELECT 1 FROM events WHERE seq > $1 AND subject_kind IN ('scope', 'role', 'route')) FROM head h WHERE h.one = 1"
+
+// policyReach is after how many events looking through them is no cheaper than reading all again.
+const policyReach = 5000
+
+// Policy implements [credential.Lookup]. Every change of the authority asks for it, and it rarely changes: it is
+// read again only if the log says that it has. The rules in it are shared: nobody may change them.
 func (s *Store) Policy(ctx context.Context) (credential.Policy, error) {
+	writes := s.policyWrites.Load()
+	if was := s.policy.Load(); was != nil && was.writes == writes && writes%2 == 0 && s.feed.seen.Load()-was.Revision < policyReach {
+		now := &policy{was.Policy, writes}
+		var changed bool
+		if err := s.policyNews.QueryRowContext(ctx, was.Revision).Scan(&now.Revision, &changed); err != nil {
+			return credential.Policy{}, s.fault(err)
+		}
+		if !changed && now.Revision >= was.Revision && s.policyWrites.Load() == writes {
+			s.policy.CompareAndSwap(was, now)
+			return now.shared(), nil
+		}
+	}
+	p, err := s.readPolicy(ctx)
+	if err != nil {
+		return credential.Policy{}, err
+	}
+	if writes%2 == 0 {
+		s.policy.Store(&policy{p, writes})
+	}
+	return (&policy{p, writes}).shared(), nil
+}
+
+// shared returns the policy with lists of the caller's own.
+func (p *policy) shared() credential.Policy {
+	own := p.Policy
+	own.Scopes, own.Roles, own.Routes = slices.Clone(p.Scopes), slices.Clone(p.Roles), slices.Clone(p.Routes)
+	return own
+}
+
+func (s *Store) readPolicy(ctx context.Context) (credential.Policy, error) {
 	var p credential.Policy
 	err := s.snapshot(ctx, func(tx *sql.Tx) error {
 		if err := tx.QueryRowContext(ctx, "SELECT seq FROM head WHERE one = 1").Scan(&p.Revision); err != nil {
@@ -109,6 +153,11 @@ func queryList[T any](ctx context.Context, s *Store, each func(scan, *T) error, 
 		return nil, err
 	}
 	rows, err := s.read.QueryContext(ctx, query, args...)
+	return collect(s, each, rows, err)
+}
+
+// collect reads the rows that a query has returned.
+func collect[T any](s *Store, each func(scan, *T) error, rows *sql.Rows, err error) ([]T, error) {
 	if err != nil {
 		return nil, s.fault(err)
 	}

@@ -148,3 +148,35 @@ func TestDeletionOfAPrincipalNamesItsCredentials(t *testing.T) {
 		commit(t, s, credential.DeletePrincipal{ID: p.ID, Version: 1, At: day, Credentials: []string{two.ID, one.ID, "unknown"}})
 	})
 }
+
+// What was read of scopes and roles is never older than the revision that the answer says, whichever node has changed them.
+func TestPolicyOfAnotherNode(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		a := open(t, store.Config{URL: url})
+		b := a
+		if url[:8] == "postgres" {
+			b = open(t, store.Config{URL: url})
+		}
+		put := func(s *store.Store, version int64) int64 {
+			one := scope("s")
+			one.Version = version
+			e := about("scope.change", "s")
+			e.Subject = credential.Subject{Kind: "scope", ID: "s"}
+			done, err := s.Commit(t.Context(), credential.Change{Ops: []credential.Op{credential.PutScope{Scope: one}}, Events: []credential.Event{e}})
+			noErr(t, err)
+			return done[0].Seq
+		}
+		for i := range int64(10) {
+			revision := put(b, i)
+			commit(t, b, credential.PutSetting{Name: "x", Value: "y"}) // something else, which moves the revision
+			for range 2 {
+				p, err := a.Policy(t.Context())
+				noErr(t, err)
+				if p.Revision != revision+1 || len(p.Scopes) != 1 || p.Scopes[0].Version != i+1 {
+					t.Fatalf("after revision %d: %+v", revision, p)
+				}
+				p.Scopes[0].Version = -1 // the list is the caller's own
+			}
+		}
+	})
+}

@@ -19,6 +19,8 @@ func (t *tx) change(ops []credential.Op) error {
 // next applies the first operation, together with those like it that follow if that is cheaper, and returns how many.
 func (t *tx) next(ops []credential.Op) (int, error) {
 	switch ops[0].(type) {
+	case credential.PutScope, credential.DeleteScope, credential.PutRole, credential.DeleteRole, credential.PutRoute, credential.DeleteRoute:
+		t.touchPolicy()
 	case credential.CreateCredential:
 		run := runOf[credential.CreateCredential](ops)
 		return len(run), t.createCredentials(run)

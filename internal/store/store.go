@@ -56,7 +56,12 @@ type Store struct {
 	point   *sql.DB // look-ups and the feed: short statements only, so that lists never delay them
 	lookup  *sql.Stmt
 	tail    *sql.Stmt
-	writer  *writer
+	byRef   *sql.Stmt
+	policy  atomic.Pointer[policy]
+
+	policyNews   *sql.Stmt
+	policyWrites atomic.Int64 // odd while this process may be changing scopes, roles or routes
+	writer       *writer
 
 	probe    sync.Mutex // of Writable
 	probed   time.Time
@@ -141,6 +146,12 @@ func (s *Store) prepare(ctx context.Context) (err error) {
 		return s.fault(err)
 	}
 	if s.tail, err = s.point.PrepareContext(ctx, sinceSQL); err != nil {
+		return s.fault(err)
+	}
+	if s.byRef, err = s.point.PrepareContext(ctx, principalSQL); err != nil {
+		return s.fault(err)
+	}
+	if s.policyNews, err = s.point.PrepareContext(ctx, policySQL); err != nil {
 		return s.fault(err)
 	}
 	_, head, err := s.since(ctx, 0, 1)

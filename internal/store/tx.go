@@ -9,13 +9,30 @@ import (
 
 // tx is the transaction of a group.
 type tx struct {
-	w     *writer
-	ctx   context.Context
-	now   time.Time
-	ended []ending // credentials that this transaction ends, for the journal
-	held  held
-	last  []statement // what is run last: events, head, COMMIT
-	head  int64       // the revision that this transaction makes; 0 if none
+	w      *writer
+	ctx    context.Context
+	now    time.Time
+	ended  []ending // credentials that this transaction ends, for the journal
+	held   held
+	policy bool        // it may have changed scopes, roles or routes
+	last   []statement // what is run last: events, head, COMMIT
+	head   int64       // the revision that this transaction makes; 0 if none
+}
+
+// touchPolicy says that scopes, roles or routes are about to change: what was read of them is not kept until leavePolicy.
+func (t *tx) touchPolicy() {
+	if !t.policy {
+		t.policy = true
+		t.w.s.policyWrites.Add(1)
+	}
+}
+
+// leavePolicy ends what touchPolicy began, whatever has become of the change.
+func (t *tx) leavePolicy() {
+	if t.policy {
+		t.policy = false
+		t.w.s.policyWrites.Add(1)
+	}
 }
 
 // exec runs a statement and returns the number of rows it changed.

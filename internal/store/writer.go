@@ -159,6 +159,10 @@ func (w *writer) transact(group []*call) error {
 	}
 	defer cancel()
 	t := &tx{w: w, ctx: ctx, now: w.s.now()}
+	if group[0].alone { // which may do anything
+		t.touchPolicy()
+	}
+	defer t.leavePolicy()
 	t.held.forget()
 	if err := w.begin(t); err != nil {
 		w.drop()
