@@ -66,7 +66,8 @@ func (d *sqliteDB) open(ctx context.Context) (err error) {
 	}
 	f.Close()
 	common := "?_pragma=busy_timeout(5000)&_pragma=foreign_keys(1)&_pragma=trusted_schema(0)&_pragma=cache_size(-16000)"
-	if d.write, err = d.pool(common+"&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(4000)", 1); err != nil {
+	// What a statement of many rows would need to be undone alone is kept in memory (temp_store), not in a file.
+	if d.write, err = d.pool(common+"&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(4000)&_pragma=temp_store(2)", 1); err != nil {
 		return err
 	}
 	var version, mode string
