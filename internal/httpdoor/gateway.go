@@ -33,9 +33,9 @@ func checkForm(r *http.Request, query string) *answer {
 	switch {
 	case !isMethod(r.Method):
 		return badMethod
-	case r.RequestURI != "" && r.RequestURI[0] != '/':
+	case r.RequestURI != "" && r.RequestURI[0] != '/', r.ProtoMajor == 2 && !isTarget(r.RequestURI):
 		return badTarget
-	case len(r.Header) > maxHeaderLines:
+	case len(r.Header) > maxHeaderLines, r.ProtoMajor == 2 && fieldLines(r.Header) > maxHeaderLines:
 		return tooManyFields
 	case showsToken(query):
 		return tokenInQuery
@@ -52,6 +52,24 @@ func isMethod(m string) bool {
 		}
 	}
 	return m != "" && m != http.MethodTrace && m != http.MethodConnect
+}
+
+// isTarget reports whether s has nothing that a request line must not have.
+func isTarget(s string) bool {
+	for i := range len(s) {
+		if classes[s[i]]&targetByte == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// fieldLines is how many lines a header is.
+func fieldLines(h http.Header) (n int) {
+	for _, values := range h {
+		n += len(values)
+	}
+	return n
 }
 
 // reserved are the paths that are not the gateway's; one that ends with "/" is a prefix.

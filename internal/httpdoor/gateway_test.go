@@ -73,6 +73,7 @@ func TestCallersCannotSpeakForTheGateway(t *testing.T) {
 		"X-Cardea-Scopes", "X-Principal", "X_Principal", "X-Scopes", "X-Forwarded-User", "X_Forwarded_User", "X-Forwarded-Email", "X-Forwarded-Groups",
 		"X-Forwarded-Preferred-Username", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Remote-User", "Remote-User", "REMOTE_USER", "X-Auth-Request-User",
 		"X-Auth-Request-Email", "X-HTTP-Method", "X-HTTP-Method-Override", "X_HTTP_METHOD_OVERRIDE", "X-Method-Override", "Forwarded", "X-Real-IP", "X_Real_IP",
+		"True-Client-IP", "X-Client-IP", "Client_IP", "X-Cluster-Client-IP", "CF-Connecting-IP", "Client-Cert", "Client-Cert-Chain", "Proxy", "X-Forwarded",
 		"X-Original-URI", "X-Original-URL", "X-Original-Method", "X-Rewrite-URL", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host",
 		"Content_Length", "Transfer_Encoding",
 	} {

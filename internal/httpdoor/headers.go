@@ -113,7 +113,7 @@ const longestOurs = 32
 // x_principal and X.Principal are the same header.
 func isOurs(name string) bool {
 	switch name[0] | 0x20 {
-	case 'x', 'a', 'f', 'r', 'c', 'h', 't':
+	case 'x', 'a', 'f', 'r', 'c', 'h', 't', 'p':
 	default:
 		return false
 	}
@@ -139,12 +139,15 @@ func isOursNormal(name string, odd bool) bool {
 	case "authorization", "x-api-key", "appkey",
 		"x-principal", "x-scopes", "x-remote-user", "remote-user",
 		"forwarded", "x-real-ip", "x-rewrite-url",
+		"true-client-ip", "x-client-ip", "client-ip", "x-cluster-client-ip", "cf-connecting-ip", // believed as x-real-ip is
+		"client-cert", "client-cert-chain", // RFC 9440 §4
+		"proxy", // HTTP_PROXY to CGI
 		"x-http-method", "x-http-method-override", "x-method-override":
 		return true
 	case "content-length", "content-type", "transfer-encoding", "connection", "host", "cookie", "te", "trailer":
 		return odd // the real ones are net/http's to handle; an alias is an attempt
 	}
-	return strings.HasPrefix(name, "x-cardea-") || strings.HasPrefix(name, "x-forwarded-") ||
+	return strings.HasPrefix(name, "x-cardea-") || strings.HasPrefix(name, "x-forwarded") ||
 		strings.HasPrefix(name, "x-auth-request-") || strings.HasPrefix(name, "x-original-")
 }
 

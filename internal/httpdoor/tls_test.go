@@ -427,3 +427,23 @@ func TestHTTP2Floods(t *testing.T) {
 	f.conn.Close()
 	h.empty()
 }
+
+// H09, H18: what the guard says of HTTP/1 holds for HTTP/2 as well.
+func TestFormOfHTTP2(t *testing.T) {
+	many := http.Header{"X-A": make([]string, maxHeaderLines+1)}
+	for _, tc := range []struct {
+		uri    string
+		header http.Header
+		want   *answer
+	}{
+		{"/db/x?q=1", nil, nil},
+		{"/db/\xc3\xa4", nil, badTarget},
+		{"/db/x?q=\xc3\xa4", nil, badTarget},
+		{"/db/x#y", nil, badTarget},
+		{"/db/x", many, tooManyFields},
+	} {
+		if got := checkForm(&http.Request{Method: "GET", RequestURI: tc.uri, ProtoMajor: 2, Header: tc.header}, ""); got != tc.want {
+			t.Errorf("%q with %d lines: %v", tc.uri, fieldLines(tc.header), got)
+		}
+	}
+}
