@@ -52,8 +52,10 @@ type policy struct {
 	writes int64 // of [Store.policyWrites], before it was read
 }
 
-// policySQL reads the revision, and whether scopes, roles or routes have changed after another one, in one snapshot.
-const policySQL = "SELECT h.seq, EXISTS (SELECT 1 FROM events WHERE seq > $1 AND subject_kind IN ('scope', 'role', 'route')) FROM head h WHERE h.one = 1"
+// policySQL reads the revision, and whether scopes, roles or routes have changed in the policyReach events after another one,
+// in one snapshot. The order makes PostgreSQL use the index, and not walk through all events from the first.
+const policySQL = "SELECT h.seq, EXISTS (SELECT 1 FROM (SELECT subject_kind FROM events WHERE seq > $1 ORDER BY seq LIMIT 5000) e" +
+	" WHERE subject_kind IN ('scope', 'role', 'route')) FROM head h WHERE h.one = 1"
 
 // policyReach is after how many events looking through them is no cheaper than reading all again.
 const policyReach = 5000
@@ -68,7 +70,8 @@ func (s *Store) Policy(ctx context.Context) (credential.Policy, error) {
 		if err := s.policyNews.QueryRowContext(ctx, was.Revision).Scan(&now.Revision, &changed); err != nil {
 			return credential.Policy{}, s.fault(err)
 		}
-		if !changed && now.Revision >= was.Revision && s.policyWrites.Load() == writes {
+		known := now.Revision >= was.Revision && now.Revision-was.Revision <= policyReach
+		if known && !changed && s.policyWrites.Load() == writes {
 			s.policy.CompareAndSwap(was, now)
 			return now.shared(), nil
 		}
