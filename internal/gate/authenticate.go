@@ -61,12 +61,13 @@ func (g *Gate) authenticateMore(ctx context.Context, ev *Evidence) (*Identity, O
 
 // token judges the token of ev and, if count is set, counts its use.
 func (g *Gate) token(ctx context.Context, ev *Evidence, count bool) (*entry, Outcome) {
+	k := keyOf(secret.Peek(ev.Token))
+	h := g.cache.hash(k)
+	g.cache.fetchSlot(h) // comes while the token is parsed
 	t, ok := secret.Parse(ev.Token)
 	if !ok {
 		return nil, g.refuse(key{}, credential.MalformedToken, 0, ev)
 	}
-	k := keyOf(t.ID())
-	h := g.cache.hash(k)
 	mono, now := g.clock.read()
 	if wait := g.limits.wait(k, h, ev.Source, mono); wait > 0 {
 		return nil, g.refuse(k, credential.TooManyAttempts, wait, ev)
@@ -74,9 +75,10 @@ func (g *Gate) token(ctx context.Context, ev *Evidence, count bool) (*entry, Out
 	if g.blind(mono) {
 		return nil, g.refuse(k, credential.Unavailable, comeAgain, ev)
 	}
+	g.cache.fetchEntry(h) // comes while the token is hashed
+	sum := t.Hash()
 	for range maxRounds {
 		e := g.cache.find(k, h)
-		sum := t.Hash()
 		if e == nil {
 			var why credential.Reason
 			if e, why = g.load(ctx, k, h, t.ID()); e == nil {

@@ -48,7 +48,7 @@ const (
 )
 
 // entry is one version of a credential, with all that is needed to judge it.
-// What a hit reads is in the first cache lines. Everything but the atomics is
+// What a hit reads is in the first hotLines cache lines. Everything but the atomics is
 // written before the entry is in the table and never after, save the links,
 // which belong to the lock that they name.
 type entry struct {
@@ -60,6 +60,7 @@ type entry struct {
 
 	dead      atomic.Bool // it is no longer in the table
 	used      atomic.Bool // since the hand of the clock came by
+	locked    atomic.Bool // last and source are being written or read together
 	notBefore int64       // ns since 1970
 	rights    *rights
 	ident     atomic.Pointer[Identity]
@@ -68,18 +69,22 @@ type entry struct {
 	srcHi     atomic.Uint64 // from where
 	srcLo     atomic.Uint64
 
-	dirty *entry       // next in the list of those with uses; see ledger.go
-	first atomic.Int64 // first of the uses since the last flush
-	older *entry       // the version before; nil for none
-	made  Identity     // the first one; ident points to it until rights change
+	dirty *entry   // next in the list of those with uses; see ledger.go
+	first int64    // first of the uses since the last flush; of whoever puts it into the list or takes it out
+	older *entry   // the version before; nil for none
+	made  Identity // the first one; ident points to it until rights change
 
-	locked   atomic.Bool // last and source are being written or read together
 	revision int64
 	next     *entry // of the same principal; under the lock of owners
 	prev     *entry
 	cold     atomic.Pointer[cold]
 	size     int64 // bytes that it and its older versions count for; under the shard's lock
 }
+
+const (
+	hotLines = 3
+	lineSize = 64 // in bytes, of the processor's cache
+)
 
 // cold is what few entries have.
 type cold struct {
@@ -292,7 +297,7 @@ func (e *entry) use(now int64, src netip.Addr) bool {
 	if e.count.Add(1) != 1 {
 		return false
 	}
-	e.first.Store(now)
+	e.first = now // nobody else's until it is in the list
 	return true
 }
 

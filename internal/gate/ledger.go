@@ -154,7 +154,7 @@ func (g *Gate) collectOne(e *entry) {
 	for !e.locked.CompareAndSwap(false, true) {
 		runtime.Gosched()
 	}
-	u := credential.Usage{Credential: e.made.Credential, Proof: e.made.Proof, FirstAt: at(e.first.Load()), LastAt: at(e.last.Load())}
+	u := credential.Usage{Credential: e.made.Credential, Proof: e.made.Proof, FirstAt: at(e.first), LastAt: at(e.last.Load())}
 	hi, lo := e.srcHi.Load(), e.srcLo.Load()
 	e.locked.Store(false)
 	if hi|lo != 0 {

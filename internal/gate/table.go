@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 )
 
 // cache is the table of entries: shards of open addressing with linear
@@ -98,6 +99,33 @@ func (c *cache) find(k key, h uint64) *entry {
 		}
 	}
 	return nil
+}
+
+// fetchSlot starts to bring the slot where [cache.find] will begin from memory.
+// With many entries a hit takes as long as it waits for memory, and while it
+// parses and hashes it need not wait.
+func (c *cache) fetchSlot(h uint64) {
+	t := c.shard(h).slots.Load()
+	prefetch(unsafe.Pointer(&t.s[t.place(tagOf(h))]))
+}
+
+// fetchEntry starts to bring what a hit reads of the entry that find will
+// return, most likely, as the tag alone is looked at.
+func (c *cache) fetchEntry(h uint64) {
+	t, tag := c.shard(h).slots.Load(), tagOf(h)
+	for i, n := t.place(tag), len(t.s); n > 0; i, n = (i+1)&t.mask, n-1 {
+		s := &t.s[i]
+		switch s.tag.Load() {
+		case tag:
+			e := unsafe.Pointer(s.e.Load())
+			for at := 0; e != nil && at < hotLines*lineSize; at += lineSize {
+				prefetch(unsafe.Add(e, at))
+			}
+			return
+		case 0:
+			return
+		}
+	}
 }
 
 // put inserts e or replaces the entry of its key, and evicts what is over the

@@ -65,6 +65,15 @@ func Parse(s string) (Token, bool) {
 	return Token{Kind: s[len(prefix) : bodyAt-1], body: &text[bodyAt]}, true
 }
 
+// Peek returns the id that s has if it is a token, which only [Parse] can say;
+// "" if it has not the length of one.
+func Peek(s string) string {
+	if len(s) != tokenLen {
+		return ""
+	}
+	return s[bodyAt : bodyAt+IDLen]
+}
+
 // ID returns the credential's id, 12 base62 characters.
 func (t Token) ID() string { return unsafe.String(t.body, IDLen) }
 

@@ -282,3 +282,20 @@ func BenchmarkLooks(b *testing.B) {
 		_ = Looks("/db/query?q=select+*+from+example+where+name%3D'temperature'&timeformat=ns")
 	}
 }
+
+// The id can be read before the token is checked, and is the one that Parse gives.
+func TestPeek(t *testing.T) {
+	text, _, err := New("dev", "7Kq2mW0aXc9L")
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := text.Reveal()
+	if id := Peek(token); id != "7Kq2mW0aXc9L" {
+		t.Errorf("Peek gives %q", id)
+	}
+	for _, bad := range []string{"", token[:len(token)-1], token + "0"} {
+		if id := Peek(bad); id != "" {
+			t.Errorf("Peek gives %q of %d bytes", id, len(bad))
+		}
+	}
+}
