@@ -52,7 +52,7 @@ func openPostgres(ctx context.Context, s *Store, url string) (dialect, error) {
 	}
 	d := &postgresDB{config: config, rooms: &s.rooms, log: s.log, poll: s.poll}
 	d.where = fmt.Sprintf("PostgreSQL at %s, database %s", net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port))), config.Database)
-	d.db, d.point, d.locks = d.pool(8), d.pool(6), d.pool(0)
+	d.db, d.point, d.locks = d.pool(8, durable), d.pool(6, pointed), d.pool(0, durable)
 	s.read, s.point = d.db, d.point
 	ctx, cancel := context.WithTimeout(ctx, 2*connectPatience)
 	defer cancel()
@@ -65,8 +65,8 @@ func openPostgres(ctx context.Context, s *Store, url string) (dialect, error) {
 
 // pool bounds the connections, so that a slow database makes callers wait and not more connections (N06). One of
 // size 0 has no bound of its own and keeps no connection.
-func (d *postgresDB) pool(size int) *sql.DB {
-	db := stdlib.OpenDB(*d.config, stdlib.OptionAfterConnect(durable))
+func (d *postgresDB) pool(size int, ready func(context.Context, *pgx.Conn) error) *sql.DB {
+	db := stdlib.OpenDB(*d.config, stdlib.OptionAfterConnect(ready))
 	db.SetMaxOpenConns(size)
 	db.SetMaxIdleConns(size)
 	db.SetConnMaxIdleTime(5 * time.Minute)
@@ -76,6 +76,13 @@ func (d *postgresDB) pool(size int) *sql.DB {
 // durable makes sure that COMMIT waits for the disk, whatever the server's default is.
 func durable(ctx context.Context, c *pgx.Conn) error {
 	_, err := c.Exec(ctx, "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'")
+	return err
+}
+
+// pointed makes look-ups use indexes also by a plan that was made, and is kept, from when the tables were small. A plan
+// without an index looks very dear then, and must not be compiled for that.
+func pointed(ctx context.Context, c *pgx.Conn) error {
+	_, err := c.Exec(ctx, "SELECT set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false)")
 	return err
 }
 
