@@ -61,6 +61,7 @@ type entry struct {
 	dead      atomic.Bool // it is no longer in the table
 	used      atomic.Bool // since the hand of the clock came by
 	locked    atomic.Bool // last and source are being written or read together
+	size      int32       // bytes that it and its older versions count for; under the shard's lock
 	notBefore int64       // ns since 1970
 	rights    *rights
 	ident     atomic.Pointer[Identity]
@@ -69,16 +70,16 @@ type entry struct {
 	srcHi     atomic.Uint64 // from where
 	srcLo     atomic.Uint64
 
-	dirty *entry   // next in the list of those with uses; see ledger.go
-	first int64    // first of the uses since the last flush; of whoever puts it into the list or takes it out
-	older *entry   // the version before; nil for none
-	made  Identity // the first one; ident points to it until rights change
+	dirty *entry    // next in the list of those with uses; see ledger.go
+	first int64     // first of the uses since the last flush; of whoever puts it into the list or takes it out
+	older *entry    // the version before; nil for none
+	nets  *networks // where it may come from; nil for anywhere. Shared
+	made  Identity  // the first one; ident points to it until rights change
 
 	revision int64
 	next     *entry // of the same principal; under the lock of owners
 	prev     *entry
 	cold     atomic.Pointer[cold]
-	size     int64 // bytes that it and its older versions count for; under the shard's lock
 }
 
 const (
@@ -88,7 +89,6 @@ const (
 
 // cold is what few entries have.
 type cold struct {
-	networks  []netip.Prefix
 	serial    *big.Int // certificates
 	signing   atomic.Bool
 	assertion atomic.Pointer[assertion]
@@ -120,10 +120,10 @@ func formFor(k credential.Kind) (uint32, credential.Kind) {
 }
 
 // newEntry compiles a record: the newest version, with the older ones behind it.
-func newEntry(rec *credential.Record, r *rights, org string) *entry {
+func newEntry(rec *credential.Record, r *rights, org string, nets *networks) *entry {
 	c, p := &rec.Credential, &rec.Principal
 	text := c.ID + p.ID + p.Name // one allocation for the three
-	proto := entry{key: keyOf(c.ID), rights: r, revision: rec.Revision, notBefore: math.MinInt64}
+	proto := entry{key: keyOf(c.ID), rights: r, nets: nets, revision: rec.Revision, notBefore: math.MinInt64}
 	proto.form, c.Kind = formFor(c.Kind)
 	if !c.NotBefore.IsZero() {
 		proto.notBefore = nanos(c.NotBefore)
@@ -148,14 +148,14 @@ func newEntry(rec *credential.Record, r *rights, org string) *entry {
 		last = e
 	}
 	if newest != nil {
-		newest.size = size
+		newest.size = int32(min(size, math.MaxInt32))
 	}
 	return newest
 }
 
 func newVersion(proto *entry, made *Identity, c *credential.Credential, p *credential.Proof) *entry {
 	e := &entry{
-		key: proto.key, form: proto.form, flags: proto.flags, rights: proto.rights,
+		key: proto.key, form: proto.form, flags: proto.flags, rights: proto.rights, nets: proto.nets,
 		revision: proto.revision, notBefore: proto.notBefore, made: *made,
 	}
 	ends := c.Ends(p)
@@ -169,8 +169,8 @@ func newVersion(proto *entry, made *Identity, c *credential.Credential, p *crede
 	}
 	copy(e.hash[:], p.Hash)
 	e.ident.Store(&e.made)
-	if len(c.Networks) > 0 || e.made.Kind == credential.Certificate {
-		x := &cold{networks: c.Networks}
+	if e.made.Kind == credential.Certificate {
+		x := &cold{}
 		x.serial, _ = new(big.Int).SetString(p.Serial, 16)
 		e.cold.Store(x)
 	}
@@ -207,7 +207,7 @@ const perIndex = 40
 func (e *entry) ownSize() int64 {
 	n := int64(unsafe.Sizeof(*e)) + perIndex
 	if c := e.cold.Load(); c != nil {
-		n += int64(unsafe.Sizeof(*c)) + int64(cap(c.networks))*int64(unsafe.Sizeof(netip.Prefix{})) + 64
+		n += int64(unsafe.Sizeof(*c)) + 64
 	}
 	for k, v := range e.made.Attrs {
 		n += int64(len(k)+len(v)) + 64
@@ -218,7 +218,7 @@ func (e *entry) ownSize() int64 {
 // judge says whether e is accepted now from src, in the order of [credential.Reason].
 func (e *entry) judge(now int64, src netip.Addr) credential.Reason {
 	why := e.standing(now)
-	if why == credential.OK && e.flags&isBound != 0 && !e.cold.Load().allows(src) {
+	if why == credential.OK && e.flags&isBound != 0 && !e.nets.allow(src) {
 		return credential.NetworkRefused
 	}
 	return why
@@ -237,17 +237,6 @@ func (e *entry) standing(now int64) credential.Reason {
 		return credential.PrincipalDisabled
 	}
 	return credential.OK
-}
-
-// allows reports whether src is in the networks. An address that is not known is in none.
-func (c *cold) allows(src netip.Addr) bool {
-	src = src.Unmap().WithZone("")
-	for _, n := range c.networks {
-		if n.Contains(src) {
-			return true
-		}
-	}
-	return false
 }
 
 // identity returns who e is, with the scopes as of now. It allocates only

@@ -181,7 +181,7 @@ func (g *Gate) compile(rec *credential.Record) (*entry, error) {
 		}
 	}
 	r := g.book.rights(c.Org, p.Roles, c.Scopes)
-	return newEntry(rec, r, r.org), nil
+	return newEntry(rec, r, r.org, g.networks.share(rec.Credential.Networks)), nil
 }
 
 // pause waits, unless the gate is closed meanwhile.

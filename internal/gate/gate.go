@@ -49,6 +49,7 @@ type Gate struct {
 	limits   limiter
 	refusals refusals
 	book     book
+	networks networkBook
 	sessions sessions
 
 	store      Store

@@ -146,7 +146,7 @@ func (c *cache) put(s *shard, h uint64, e *entry) {
 	t.s[i].e.Store(e)
 	t.s[i].tag.Store(tag)
 	s.live++
-	s.bytes += e.size
+	s.bytes += int64(e.size)
 	c.owners.add(e)
 	c.evict(s, e)
 }
@@ -170,7 +170,7 @@ func (c *cache) bury(s *shard, at *slot) {
 	at.e.Store(nil)
 	s.live--
 	s.graves++
-	s.bytes -= e.size
+	s.bytes -= int64(e.size)
 	for v := e; v != nil; v = v.older {
 		v.dead.Store(true)
 	}
@@ -231,7 +231,7 @@ func (g *Gate) charge(e *entry, n int64) {
 	if head == nil || e.dead.Load() {
 		return
 	}
-	head.size += n
+	head.size += int32(n)
 	s.bytes += n
 	g.cache.evict(s, head)
 }

@@ -19,7 +19,7 @@ func bare(r *rights, n, revision int) *entry {
 		Principal:  credential.Principal{ID: fmt.Sprintf("P%011d", n%7), Name: "x"},
 		Revision:   int64(revision),
 	}
-	return newEntry(&rec, r, "default")
+	return newEntry(&rec, r, "default", nil)
 }
 
 func someRights() *rights {
