@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
 
+	"cardea/internal/credential"
 	"cardea/internal/gate"
 )
 
@@ -56,15 +57,13 @@ type number struct {
 }
 
 func newGateCollector(g *gate.Gate) *gateCollector {
-	c := &gateCollector{gate: g, refusals: prometheus.NewDesc("cardea_gate_refusals_total", "Refused requests by exact reason", []string{"reason"}, nil)}
+	c := &gateCollector{gate: g, refusals: prometheus.NewDesc("cardea_gate_refusals_total", "Refused requests by what their callers could learn", []string{"class"}, nil)}
 	add := func(name, help string, kind prometheus.ValueType, of func(*gate.Stats) float64) {
 		c.numbers = append(c.numbers, number{prometheus.NewDesc("cardea_gate_"+name, help, nil, nil), kind, of})
 	}
 	const count, gauge = prometheus.CounterValue, prometheus.GaugeValue
 	add("hits_total", "Accepted authentications, a few seconds late", count, func(s *gate.Stats) float64 { return float64(s.Hits) })
 	add("misses_total", "Callers that waited for a look-up", count, func(s *gate.Stats) float64 { return float64(s.Misses) })
-	add("negative_hits_total", "Unknown ids that were remembered", count, func(s *gate.Stats) float64 { return float64(s.NegativeHits) })
-	add("fills_total", "Look-ups in the store", count, func(s *gate.Stats) float64 { return float64(s.Fills) })
 	add("fill_failures_total", "Look-ups that the store did not answer", count, func(s *gate.Stats) float64 { return float64(s.Failures) })
 	add("evictions_total", "Entries that made room for others", count, func(s *gate.Stats) float64 { return float64(s.Evictions) })
 	add("entries", "Credentials in the cache", gauge, func(s *gate.Stats) float64 { return float64(s.Entries) })
@@ -99,7 +98,18 @@ func (c *gateCollector) Collect(to chan<- prometheus.Metric) {
 	for _, n := range c.numbers {
 		to <- prometheus.MustNewConstMetric(n.desc, n.kind, n.of(&s))
 	}
+	var classes [len(classNames)]int64
 	for reason, n := range s.Refusals {
-		to <- prometheus.MustNewConstMetric(c.refusals, prometheus.CounterValue, float64(n), reason.String())
+		classes[reason.Class()] += n
 	}
+	for class, name := range classNames {
+		to <- prometheus.MustNewConstMetric(c.refusals, prometheus.CounterValue, float64(classes[class]), name)
+	}
+}
+
+// classNames are the labels of refusals. Anybody may read the metrics, so they do not tell
+// unknown, wrong, expired and revoked apart either (E02).
+var classNames = [...]string{
+	credential.Accepted: "accepted", credential.InvalidRequest: "invalid_request", credential.InvalidToken: "invalid_token",
+	credential.Forbidden: "forbidden", credential.SlowDown: "slow_down", credential.CannotKnow: "cannot_know",
 }

@@ -131,6 +131,9 @@ func seconds(d time.Duration) string {
 	return strconv.Itoa(max(1, int(math.Ceil(d.Seconds()))))
 }
 
+// maxProblems bounds an answer: a body of nothing but mistakes would get one that is many times larger (H17).
+const maxProblems = 100
+
 // withoutValues is a transformer for what the framework itself says of a
 // request: it would repeat the value that was sent, which may be a token.
 func withoutValues(_ huma.Context, _ string, v any) (any, error) {
@@ -142,6 +145,10 @@ func withoutValues(_ huma.Context, _ string, v any) (any, error) {
 	for _, e := range m.Errors {
 		if e == nil {
 			continue
+		}
+		if len(p.Errors) == maxProblems {
+			p.Detail += "; only the first of them are listed"
+			break
 		}
 		p.Errors = append(p.Errors, view.FieldProblem{Location: e.Location, Message: e.Message})
 	}

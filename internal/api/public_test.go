@@ -29,9 +29,14 @@ func TestPublic(t *testing.T) {
 	w.ready = nil
 	w.as(w.admin+"x", "GET", "/whoami", nil).is(401)
 	metrics := string(w.as("", "GET", "//metrics", nil).is(200).body)
-	for _, want := range []string{"cardea_gate_entries ", "cardea_gate_revision ", `cardea_gate_refusals_total{reason="malformed_token"} 1`, "go_goroutines ", "process_open_fds "} {
+	for _, want := range []string{"cardea_gate_entries ", "cardea_gate_revision ", `cardea_gate_refusals_total{class="invalid_token"} 1`, "go_goroutines ", "process_open_fds "} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("metrics lack %s", want)
+		}
+	}
+	for _, oracle := range []string{"malformed_token", "revoked", "unknown_credential", "negative"} { // E02
+		if strings.Contains(metrics, oracle) {
+			t.Errorf("metrics tell why somebody was refused: %s", oracle)
 		}
 	}
 	if strings.Contains(metrics, runtime.Version()) || strings.Contains(metrics, "0.0.1-test") || strings.Contains(metrics, w.admin) {

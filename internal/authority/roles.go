@@ -19,13 +19,17 @@ func (a *Authority) Roles(ctx context.Context, c Caller) ([]credential.Role, err
 	if err != nil {
 		return nil, err
 	}
-	return slices.SortedFunc(maps.Values(b.roles), func(x, y credential.Role) int { return cmp.Compare(x.Name, y.Name) }), nil
+	all := slices.SortedFunc(maps.Values(b.roles), func(x, y credential.Role) int { return cmp.Compare(x.Name, y.Name) })
+	for i := range all {
+		all[i] = all[i].Clone() // the store shares what it answers
+	}
+	return all, nil
 }
 
 // Role returns one.
 func (a *Authority) Role(ctx context.Context, c Caller, name string) (credential.Role, error) {
 	_, r, err := a.role(ctx, c, "read", name)
-	return r, err
+	return r.Clone(), err
 }
 
 // role finds one and asks for a right on it.

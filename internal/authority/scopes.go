@@ -23,13 +23,17 @@ func (a *Authority) Scopes(ctx context.Context, c Caller) ([]credential.Scope, e
 	if err != nil {
 		return nil, err
 	}
-	return slices.SortedFunc(maps.Values(b.scopes), func(x, y credential.Scope) int { return cmp.Compare(x.Name, y.Name) }), nil
+	all := slices.SortedFunc(maps.Values(b.scopes), func(x, y credential.Scope) int { return cmp.Compare(x.Name, y.Name) })
+	for i := range all {
+		all[i] = all[i].Clone() // the store shares what it answers
+	}
+	return all, nil
 }
 
 // Scope returns one.
 func (a *Authority) Scope(ctx context.Context, c Caller, name string) (credential.Scope, error) {
 	_, s, err := a.scope(ctx, c, "read", name)
-	return s, err
+	return s.Clone(), err
 }
 
 // scope finds one and asks for a right on it.

@@ -2,6 +2,7 @@ package credential
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -35,6 +36,20 @@ type Scope struct {
 	Version     int64
 }
 
+// Clone returns a scope of the caller's own, whose rules may be changed.
+func (s Scope) Clone() Scope {
+	s.Rules = slices.Clone(s.Rules)
+	for i := range s.Rules {
+		r := &s.Rules[i]
+		r.QoS, r.Networks = slices.Clone(r.QoS), slices.Clone(r.Networks)
+		if r.Retain != nil {
+			retain := *r.Retain
+			r.Retain = &retain
+		}
+	}
+	return s
+}
+
 // Role is a named set of scopes, given to principals.
 type Role struct {
 	Org         string
@@ -43,6 +58,12 @@ type Role struct {
 	Scopes      []string
 	BuiltIn     bool
 	Version     int64
+}
+
+// Clone returns a role of the caller's own.
+func (r Role) Clone() Role {
+	r.Scopes = slices.Clone(r.Scopes)
+	return r
 }
 
 // Names of what every organisation has from the start.
