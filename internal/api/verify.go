@@ -67,10 +67,7 @@ func (s *server) ask(ctx context.Context, c *caller, right string, q view.Verify
 	if err != nil {
 		return view.Explanation{}, err
 	}
-	v := s.api.Gate.Verify(ctx, ev, access, explain)
-	if v.Identity != nil && v.Identity.Org != c.Org {
-		v = gate.Verdict{Reason: credential.UnknownCredential} // another organisation's does not exist here (W07)
-	}
+	v := s.api.Gate.Verify(ctx, c.Org, ev, access, explain)
 	if v.Reason.Class() == credential.CannotKnow {
 		return view.Explanation{}, refusal(v.Reason, 0)
 	}

@@ -196,22 +196,27 @@ func TestVerify(t *testing.T) {
 	h.writer()
 	p := h.device("pump-1", "writer")
 	token, c := h.token(p)
-	v := h.gate.Verify(t.Context(), &Evidence{Token: token, Source: here}, post, true)
+	v := h.gate.Verify(t.Context(), credential.DefaultOrg, &Evidence{Token: token, Source: here}, post, true)
 	if !v.Allowed || v.Identity.Principal != "pump-1" || len(v.Looks) != 1 || !v.Looks[0].Matches {
 		t.Errorf("%+v", v)
 	}
 	h.revoke(c)
-	v = h.gate.Verify(t.Context(), &Evidence{Token: token, Source: here}, post, false)
+	v = h.gate.Verify(t.Context(), credential.DefaultOrg, &Evidence{Token: token, Source: here}, post, false)
 	if v.Allowed || v.Reason != credential.Revoked || v.Identity == nil || v.Identity.Principal != "pump-1" || v.Looks != nil {
 		t.Errorf("revoked: %+v", v)
 	}
 	for range 2 * attempts {
-		v = h.gate.Verify(t.Context(), &Evidence{Token: wrongSecret(t, "dev", c.ID), Source: here}, nil, false)
+		v = h.gate.Verify(t.Context(), credential.DefaultOrg, &Evidence{Token: wrongSecret(t, "dev", c.ID), Source: here}, nil, false)
 	}
 	if v.Reason != credential.WrongSecret || v.Identity != nil {
 		t.Errorf("wrong: %+v", v)
 	}
-	if v = h.gate.Verify(t.Context(), &Evidence{Token: wrongSecret(t, "dev", "000000000000")}, nil, false); v.Reason != credential.UnknownCredential || v.Identity != nil {
+	for name, shown := range map[string]string{"right": token, "wrong": wrongSecret(t, "dev", c.ID)} { // W07
+		if v := h.gate.Verify(t.Context(), "elsewhere", &Evidence{Token: shown, Source: here}, nil, true); v.Reason != credential.UnknownCredential || v.Identity != nil || v.Looks != nil {
+			t.Errorf("to another organisation a %s secret is %s %+v", name, v.Reason, v.Identity)
+		}
+	}
+	if v = h.gate.Verify(t.Context(), credential.DefaultOrg, &Evidence{Token: wrongSecret(t, "dev", "000000000000")}, nil, false); v.Reason != credential.UnknownCredential || v.Identity != nil {
 		t.Errorf("unknown: %+v", v)
 	}
 	if err := h.gate.flush(t.Context()); err != nil {

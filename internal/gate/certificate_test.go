@@ -156,10 +156,10 @@ func TestTokenAndCertificate(t *testing.T) {
 	if _, out := h.present(leaf, "x"); out.Reason != credential.MalformedToken {
 		t.Errorf("a malformed token: %v", out.Reason)
 	}
-	if v := h.gate.Verify(t.Context(), &Evidence{Certificate: leaf, Token: foreign, Source: here}, nil, false); v.Reason != credential.Unbound {
+	if v := h.gate.Verify(t.Context(), credential.DefaultOrg, &Evidence{Certificate: leaf, Token: foreign, Source: here}, nil, false); v.Reason != credential.Unbound {
 		t.Errorf("Verify: %v", v.Reason)
 	}
-	if v := h.gate.Verify(t.Context(), &Evidence{Certificate: leaf, Source: here}, nil, false); !v.Allowed {
+	if v := h.gate.Verify(t.Context(), credential.DefaultOrg, &Evidence{Certificate: leaf, Source: here}, nil, false); !v.Allowed {
 		t.Errorf("Verify of the certificate: %v", v.Reason)
 	}
 	if d := h.gate.Authorize(id, post); !d.Allowed() {

@@ -194,7 +194,7 @@ func TestStoreIsDown(t *testing.T) {
 	if _, why := h.gate.Watch(t.Context(), id, cut.live("stream")); why != credential.Unavailable {
 		t.Errorf("Watch: %v", why)
 	}
-	if why := h.gate.Verify(t.Context(), &Evidence{Token: cached}, nil, false).Reason; why != credential.Unavailable {
+	if why := h.gate.Verify(t.Context(), credential.DefaultOrg, &Evidence{Token: cached}, nil, false).Reason; why != credential.Unavailable {
 		t.Errorf("Verify: %v", why)
 	}
 	if cut.n.Load() != 0 {

@@ -12,7 +12,13 @@ import (
 // It counts as no use and as no wrong attempt, and it is not limited by those.
 // The access may be nil: then only "who" is answered. With explain every rule
 // is listed, also for a credential that is not accepted.
-func (g *Gate) Verify(ctx context.Context, ev *Evidence, a *policy.Access, explain bool) Verdict {
+//
+// Who asks is of the organisation org: a credential of another one does not exist
+// for them, whatever is right or wrong about it (W07).
+func (g *Gate) Verify(ctx context.Context, org string, ev *Evidence, a *policy.Access, explain bool) Verdict {
+	if g.isForeign(ctx, org, ev) {
+		return Verdict{Reason: credential.UnknownCredential}
+	}
 	e, why := g.examine(ctx, ev)
 	v := Verdict{Reason: why}
 	if e == nil {
@@ -29,6 +35,29 @@ func (g *Gate) Verify(ctx context.Context, ev *Evidence, a *policy.Access, expla
 	}
 	v.Allowed = v.Reason == credential.OK
 	return v
+}
+
+// isForeign reports whether a credential that the evidence names is another organisation's.
+func (g *Gate) isForeign(ctx context.Context, org string, ev *Evidence) bool {
+	t, isToken := secret.Parse(ev.Token)
+	if isToken && g.belongsElsewhere(ctx, org, t.ID()) {
+		return true
+	}
+	if ev.Certificate == nil {
+		return false
+	}
+	id, isOurs := credentialID(ev.Certificate)
+	return isOurs && g.belongsElsewhere(ctx, org, id)
+}
+
+func (g *Gate) belongsElsewhere(ctx context.Context, org, id string) bool {
+	k := keyOf(id)
+	h := g.cache.hash(k)
+	e := g.cache.find(k, h)
+	if e == nil {
+		e, _ = g.load(ctx, k, h, id)
+	}
+	return e != nil && e.made.Org != org
 }
 
 // examine finds whose evidence it is, even if it is not accepted.

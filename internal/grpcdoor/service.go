@@ -46,10 +46,7 @@ func (s *service) Check(ctx context.Context, r *cardeav1.CheckRequest) (*cardeav
 	if err != nil {
 		return nil, badRequest(err)
 	}
-	v := s.door.gate.Verify(ctx, ev, access, false)
-	if v.Identity != nil && v.Identity.Org != c.id.Org {
-		v = gate.Verdict{Reason: credential.UnknownCredential} // another organisation's does not exist here
-	}
+	v := s.door.gate.Verify(ctx, c.id.Org, ev, access, false)
 	if v.Reason.Class() == credential.CannotKnow {
 		return nil, refusal(v.Reason, 0)
 	}
