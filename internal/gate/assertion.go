@@ -1,6 +1,8 @@
 package gate
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,14 +25,27 @@ type assertion struct {
 
 // claims are what an assertion says.
 type claims struct {
-	Issuer     string `json:"iss"`
-	Subject    string `json:"sub"` // name of the principal
-	Org        string `json:"org"`
-	Kind       string `json:"kind"` // of the principal
-	Credential string `json:"credential"`
-	Scopes     string `json:"scopes"` // separated by spaces
-	IssuedAt   int64  `json:"iat"`
-	ExpiresAt  int64  `json:"exp"`
+	Issuer     string  `json:"iss"`
+	Subject    string  `json:"sub"` // name of the principal
+	Org        string  `json:"org"`
+	Kind       string  `json:"kind"` // of the principal
+	Credential string  `json:"credential"`
+	Scopes     string  `json:"scopes"` // separated by spaces
+	IssuedAt   instant `json:"iat"`
+	ExpiresAt  instant `json:"exp"`
+}
+
+// instant is ns since 1970, written as a NumericDate: whole seconds where it is (RFC 7519 §2),
+// with milliseconds in the last second of an identity that does not end with one.
+type instant int64
+
+// MarshalJSON never rounds up.
+func (i instant) MarshalJSON() ([]byte, error) {
+	b := strconv.AppendInt(nil, int64(i)/int64(time.Second), 10)
+	if ms := int64(i) % int64(time.Second) / int64(time.Millisecond); ms != 0 {
+		b = fmt.Appendf(b, ".%03d", ms)
+	}
+	return b, nil
 }
 
 // Assertion returns the signed identity header: a JWT of 60 s, made once per
@@ -66,22 +81,22 @@ func (g *Gate) Assertion(id *Identity) (string, error) {
 }
 
 func (g *Gate) sign(id *Identity, now int64) (*assertion, error) {
-	issued := now / int64(time.Second)
-	expires := issued + int64(assertionLife/time.Second)
-	if ends := deadlineOf(id); ends != never {
-		expires = min(expires, ends/int64(time.Second))
+	issued := now - now%int64(time.Second)
+	expires := issued + int64(assertionLife)
+	if ends := deadlineOf(id); ends < expires {
+		expires = ends - ends%int64(time.Millisecond)
 	}
-	if expires <= issued {
+	if expires <= now {
 		return nil, credential.Errorf(credential.Conflict, "the identity is at its end")
 	}
 	text, err := g.signer.Sign(assertionType, claims{
 		Issuer: g.issuer, Subject: id.Principal, Org: id.Org, Kind: string(id.PrincipalKind), Credential: id.Credential,
-		Scopes: strings.Join(id.Scopes, " "), IssuedAt: issued, ExpiresAt: expires,
+		Scopes: strings.Join(id.Scopes, " "), IssuedAt: instant(issued), ExpiresAt: instant(expires),
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &assertion{of: id, made: now, ends: expires * int64(time.Second), text: text}, nil
+	return &assertion{of: id, made: now, ends: expires, text: text}, nil
 }
 
 // perAssertion is the memory of an assertion besides its text, about.

@@ -97,10 +97,14 @@ func TestAssertionEndsWithIdentity(t *testing.T) {
 	token, _ := h.token(h.device("pump-1"), func(c *credential.Credential) { c.ExpiresAt = ends })
 	id := h.accepted(token)
 	claims, _ := h.open(h.assertion(id))
-	if got, want := claims["exp"], float64(h.hands.now().Unix()+10); got != want {
+	if got, want := claims["exp"], float64(h.hands.now().Unix())+10.5; got != want {
 		t.Errorf("exp is %v, want %v", got, want)
 	}
 	h.pass(10 * time.Second)
+	if claims, _ = h.open(h.assertion(id)); claims["exp"] != float64(ends.UnixMilli())/1000 {
+		t.Errorf("in the last half second exp is %v", claims["exp"])
+	}
+	h.pass(500 * time.Millisecond)
 	if text, err := h.gate.Assertion(id); err == nil {
 		t.Errorf("one was made that ends at its beginning: %s", text)
 	}
