@@ -130,6 +130,54 @@ func TestFailuresAreBounded(t *testing.T) {
 	})
 }
 
+// What was long ago does not count, even if many others are still to be forgotten.
+func TestFailuresOfLongAgo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := NewFailures(3, time.Minute, 1000)
+		for i := range 500 {
+			f.Note(nth(i))
+		}
+		time.Sleep(time.Second)
+		last := addr("192.0.2.1")
+		f.Note(last)
+		time.Sleep(time.Hour)
+		for i := range 3 {
+			if f.Blocked(last) {
+				t.Errorf("blocked after %d failures", i)
+			}
+			f.Note(last)
+		}
+		if !f.Blocked(last) {
+			t.Error("not blocked after three failures")
+		}
+	})
+}
+
+// Who makes room is the one who has failed the least.
+func TestTheFullestIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := NewFailures(3, time.Minute, 10)
+		for i := range 10 {
+			f.Note(nth(i))
+			if i != 4 {
+				f.Note(nth(i))
+			}
+		}
+		f.Note(addr("192.0.2.1"))
+		for i := range 10 {
+			if i == 4 {
+				continue
+			}
+			if f.Note(nth(i)); !f.Blocked(nth(i)) {
+				t.Errorf("source %d was forgotten instead", i)
+			}
+		}
+		if _, known := f.buckets.at[Source(nth(4))]; known {
+			t.Error("the fullest is remembered")
+		}
+	})
+}
+
 // When everybody is blocked there is still room for who comes next: his failures count.
 func TestFailuresOfANewSourceCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -152,7 +200,7 @@ func TestFailuresOff(t *testing.T) {
 	for range 100 {
 		f.Note(nth(1))
 	}
-	if f.Blocked(nth(1)) || f.n.Load() != 0 {
+	if f.n.Load() != 0 || f.Blocked(nth(1)) {
 		t.Error("a burst of 0 blocks")
 	}
 }

@@ -134,6 +134,7 @@ type script struct {
 	net.Listener // for the rest
 	says         []error
 	at           []time.Time // when it was asked
+	closed       bool
 }
 
 func (s *script) Accept() (net.Conn, error) {
@@ -150,7 +151,7 @@ func (s *script) Accept() (net.Conn, error) {
 	return nil, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", err)}
 }
 
-func (s *script) Close() error   { return nil }
+func (s *script) Close() error   { s.closed = true; return nil }
 func (s *script) Addr() net.Addr { return &net.TCPAddr{} }
 
 // D13: the wait doubles from 5 ms to a second, begins anew after a success, and the log stays readable.
@@ -213,8 +214,8 @@ func TestLoopEndsWhileItWaits(t *testing.T) {
 func TestLoopEndsWhenTheListenerIsBroken(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.EBADF, syscall.EINVAL, syscall.ENOTSOCK} {
 		ln := &script{says: []error{errno}}
-		if err := Loop(t.Context(), ln, slog.New(slog.DiscardHandler), bye); !errors.Is(err, errno) || len(ln.at) != 1 {
-			t.Errorf("%v: %v", errno, err)
+		if err := Loop(t.Context(), ln, slog.New(slog.DiscardHandler), bye); !errors.Is(err, errno) || len(ln.at) != 1 || !ln.closed {
+			t.Errorf("%v: %v, asked %d times, closed: %v", errno, err, len(ln.at), ln.closed)
 		}
 	}
 }

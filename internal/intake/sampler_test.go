@@ -31,6 +31,36 @@ func TestSampler(t *testing.T) {
 	})
 }
 
+// Room is made by the key that was told longest ago; those without room share a line.
+func TestSamplerMakesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewSampler[string](time.Minute, 2)
+		for _, step := range []struct {
+			wait    time.Duration
+			key     string
+			similar int
+			tell    bool
+		}{
+			{0, "a", 0, true},
+			{30 * time.Second, "b", 0, true},
+			{0, "b", 0, false},
+			{30 * time.Second, "a", 0, true},
+			{35 * time.Second, "c", 0, true}, // in the place of b
+			{0, "d", 1, true},                // without room, and with what b left out
+			{0, "e", 0, false},
+			{0, "b", 0, false},
+			{time.Hour, "f", 0, true},
+			{0, "g", 0, true},
+			{0, "h", 2, true},
+		} {
+			time.Sleep(step.wait)
+			if similar, tell := s.Sample(step.key); similar != step.similar || tell != step.tell {
+				t.Errorf("%s: %d, %v; want %d, %v", step.key, similar, tell, step.similar, step.tell)
+			}
+		}
+	})
+}
+
 // M23: however many keys there are, memory and lines are bounded, a key that has room has no two lines
 // in an interval, and all is counted.
 func TestSamplerIsBounded(t *testing.T) {
