@@ -42,8 +42,11 @@ var (
 	errWillTopic    = &Error{TopicNameInvalid, "the topic of the will is empty or has a wildcard"}
 )
 
+// bridgeBit is set in the version by brokers that connect as bridges. Who gets return code 1 of 3.1.1 tries again without it.
+const bridgeBit = 0x80
+
 // ReadConnect reads a whole CONNECT. If the version is not spoken here the error has [UnsupportedVersion]; the Version that is
-// returned beside it is V311 if the peer takes the answer of a 3.1.1 server, as all before 5.0 do.
+// returned beside it is V311 if the peer takes the answer of a 3.1.1 server, as all before 5.0 and bridges do.
 func ReadConnect(h Head, packet []byte) (c Connect, err error) {
 	r := h.body(packet)
 	name, version := r.data(), r.byte()
@@ -51,7 +54,7 @@ func ReadConnect(h Head, packet []byte) (c Connect, err error) {
 		return Connect{}, r.err
 	}
 	c.Version = V311
-	if version >= byte(V5) {
+	if version >= byte(V5) && version&bridgeBit == 0 {
 		c.Version = V5
 	}
 	switch {
@@ -107,7 +110,7 @@ func (c *Connect) readFlags(flags byte) error {
 // AppendConnect appends a CONNECT.
 func AppendConnect(dst []byte, c *Connect) []byte {
 	var flags byte
-	length := 2 + 4 + 1 + 1 + 2 + propertiesSize(c.Version, c.Props) + 2 + len(c.ClientID)
+	length := 2 + 4 + 1 + 1 + 2 + propertiesSize(c.Version, c.Props) + dataSize(c.ClientID)
 	if c.CleanStart {
 		flags |= flagCleanStart
 	}
@@ -116,15 +119,15 @@ func AppendConnect(dst []byte, c *Connect) []byte {
 		if c.Will.Retain {
 			flags |= flagWillRetain
 		}
-		length += propertiesSize(c.Version, c.Will.Props) + 4 + len(c.Will.Topic) + len(c.Will.Payload)
+		length += propertiesSize(c.Version, c.Will.Props) + dataSize(c.Will.Topic) + dataSize(c.Will.Payload)
 	}
 	if c.HasUser {
 		flags |= flagUser
-		length += 2 + len(c.User)
+		length += dataSize(c.User)
 	}
 	if c.HasPassword {
 		flags |= flagPassword
-		length += 2 + len(c.Password)
+		length += dataSize(c.Password)
 	}
 	dst = AppendHead(dst, CONNECT, 0, length)
 	dst = append(dst, 0, 4, 'M', 'Q', 'T', 'T', byte(c.Version), flags)
@@ -148,23 +151,37 @@ func AppendConnect(dst []byte, c *Connect) []byte {
 // Connack is a CONNACK (3.2).
 type Connack struct {
 	SessionPresent bool
-	Code           Code // of a 3.1.1 packet: its return code, 0 to 5
+	Code           Code // of a 3.1.1 packet: what its return code means, see [Code.ReturnCode]
 	Props          Properties
 }
 
-var errConnackFlags = malformed("the flags of CONNACK are not as they must be")
+var (
+	errConnackFlags = malformed("the flags of CONNACK are not as they must be")
+	errReturnCode   = malformed("the return code of CONNACK is none of the standard")
+)
+
+// returnCodes is what the return codes of a CONNACK of 3.1.1 mean (3.2.2.3 there).
+var returnCodes = [6]Code{Success, UnsupportedVersion, ClientIDNotValid, ServerUnavailable, BadUserNameOrPassword, NotAuthorized}
 
 // ReadConnack reads a whole CONNACK.
 func ReadConnack(v Version, h Head, packet []byte) (c Connack, err error) {
 	r := h.body(packet)
 	flags := r.byte()
-	c.SessionPresent, c.Code = flags&1 != 0, Code(r.byte())
-	if v == V5 && r.err == nil && len(r.b) == 0 && c.Code == 1 {
-		return c, nil // a 3.1.1 broker that refuses the version answers as it can
-	}
-	c.Props = r.properties(v, inConnack)
-	if flags > 1 && r.err == nil {
+	code := r.byte()
+	if r.err == nil && flags > 1 {
 		return Connack{}, errConnackFlags
+	}
+	c.SessionPresent, c.Code = flags == 1, Code(code)
+	switch {
+	case v == V5 && len(r.b) == 0 && code == 1: // a 3.1.1 broker that refuses the version answers as it can
+		c.Code = UnsupportedVersion
+		return c, r.end()
+	case v == V5:
+		c.Props = r.properties(v, inConnack)
+	case int(code) < len(returnCodes):
+		c.Code = returnCodes[code]
+	default:
+		return Connack{}, errReturnCode
 	}
 	return c, r.end()
 }

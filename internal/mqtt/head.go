@@ -34,7 +34,8 @@ var (
 )
 
 // ReadHead reads the fixed header at the beginning of b. It is false if more
-// bytes are needed to tell.
+// bytes are needed to tell. A remaining length with more bytes than it needs is taken:
+// only 5.0 forbids it, and which version is spoken a fixed header does not say.
 func ReadHead(b []byte) (h Head, ok bool, err error) {
 	if len(b) == 0 {
 		return Head{}, false, nil
@@ -114,7 +115,8 @@ func varintSize(n int) int {
 	return 4
 }
 
-// readVarint reads a variable byte integer (1.5.5). size is 0 if b ends in the middle, -1 if it is malformed.
+// readVarint reads a variable byte integer (1.5.5). size is 0 if b ends in the middle, -1 if it is malformed or has more
+// bytes than it needs (MQTT-1.5.5-1).
 func readVarint(b []byte) (n, size int) {
 	for i := range 4 {
 		if i >= len(b) {
@@ -122,6 +124,9 @@ func readVarint(b []byte) (n, size int) {
 		}
 		n |= int(b[i]&127) << (7 * i)
 		if b[i] < 128 {
+			if i > 0 && b[i] == 0 {
+				return 0, -1
+			}
 			return n, i + 1
 		}
 	}
@@ -236,4 +241,16 @@ func (h *Head) body(packet []byte) reader {
 
 func appendUint16(dst []byte, n uint16) []byte { return append(dst, byte(n>>8), byte(n)) }
 
-func appendData(dst, s []byte) []byte { return append(appendUint16(dst, uint16(len(s))), s...) }
+// MaxText is the most that a string or binary data can hold, in bytes (1.5.4). Append functions cut what is longer:
+// with a length that has wrapped around, the rest would be read as the fields behind it.
+const MaxText = 65_535
+
+func cut[T ~string | ~[]byte](s T) T { return s[:min(len(s), MaxText)] }
+
+// dataSize is how many bytes appendData appends.
+func dataSize[T ~string | ~[]byte](s T) int { return 2 + len(cut(s)) }
+
+func appendData[T ~string | ~[]byte](dst []byte, s T) []byte {
+	s = cut(s)
+	return append(appendUint16(dst, uint16(len(s))), s...)
+}

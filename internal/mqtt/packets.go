@@ -137,7 +137,7 @@ func readFilters(v Version, h Head, packet []byte, allowed props, options bool) 
 func AppendSubscribe(dst []byte, v Version, id uint16, p Properties, filters []Filter) []byte {
 	length := 2 + propertiesSize(v, p)
 	for i := range filters {
-		length += 3 + len(filters[i].Filter)
+		length += dataSize(filters[i].Filter) + 1
 	}
 	dst = AppendHead(dst, SUBSCRIBE, 2, length)
 	dst = appendProperties(appendUint16(dst, id), v, p)
@@ -151,12 +151,12 @@ func AppendSubscribe(dst []byte, v Version, id uint16, p Properties, filters []F
 func AppendUnsubscribe(dst []byte, v Version, id uint16, p Properties, filters []string) []byte {
 	length := 2 + propertiesSize(v, p)
 	for i := range filters {
-		length += 2 + len(filters[i])
+		length += dataSize(filters[i])
 	}
 	dst = AppendHead(dst, UNSUBSCRIBE, 2, length)
 	dst = appendProperties(appendUint16(dst, id), v, p)
 	for _, f := range filters {
-		dst = append(append(dst, byte(len(f)>>8), byte(len(f))), f...)
+		dst = appendData(dst, f)
 	}
 	return dst
 }
@@ -168,13 +168,23 @@ type Suback struct {
 	Codes []byte // one [Code] for each filter; none in an UNSUBACK of 3.1.1
 }
 
+var errNoCodes = violation("there is no reason code")
+
 // ReadSuback reads a whole SUBACK or UNSUBACK.
 func ReadSuback(v Version, h Head, packet []byte) (s Suback, err error) {
 	r := h.body(packet)
 	s.ID = r.packetID()
 	s.Props = r.properties(v, inAck)
 	s.Codes = r.b
-	return s, r.err
+	switch none := h.Type == UNSUBACK && v < V5; {
+	case r.err != nil:
+		return Suback{}, r.err
+	case none && len(s.Codes) > 0:
+		return Suback{}, errTrailing
+	case !none && len(s.Codes) == 0:
+		return Suback{}, errNoCodes
+	}
+	return s, nil
 }
 
 // AppendSuback appends a SUBACK or UNSUBACK. For 3.1.1 the codes must be its own already.

@@ -262,15 +262,12 @@ func (p Properties) AppendNumber(id PropertyID, n uint32) Properties {
 
 // AppendText appends a property that is a string or binary data.
 func (p Properties) AppendText(id PropertyID, s string) Properties {
-	p = append(p, byte(id), byte(len(s)>>8), byte(len(s)))
-	return append(p, s...)
+	return appendData(append(p, byte(id)), s)
 }
 
 // AppendUser appends a user property.
 func (p Properties) AppendUser(name, value string) Properties {
-	p = p.AppendText(UserProperty, name)
-	p = append(p, byte(len(value)>>8), byte(len(value)))
-	return append(p, value...)
+	return appendData(p.AppendText(UserProperty, name), value)
 }
 
 // AppendWithout appends to dst the properties of p but for those with the given ids.

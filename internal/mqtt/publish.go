@@ -107,7 +107,7 @@ func AppendPublish(dst []byte, v Version, p *Publish, payload []byte) []byte {
 // AppendPublishHead appends a PUBLISH without the payload, whose length is given.
 func AppendPublishHead(dst []byte, v Version, p *Publish, payload int) []byte {
 	flags := p.QoS << 1
-	length := 2 + len(p.Topic) + propertiesSize(v, p.Props) + payload
+	length := dataSize(p.Topic) + propertiesSize(v, p.Props) + payload
 	if p.Dup {
 		flags |= 8
 	}

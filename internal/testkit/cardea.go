@@ -38,7 +38,7 @@ type CardeaConfig struct {
 type Cardea struct {
 	Bin, Data string
 	// Where the doors are, after Start; empty if off.
-	HTTP, GRPC, Console string
+	HTTP, GRPC, Console, MQTT, MQTTS string
 
 	config CardeaConfig
 	ready  string // file
@@ -131,6 +131,7 @@ func (k *Cardea) Launch() error {
 	args := append([]string{
 		cmp.Or(k.config.Command, "serve"), "--data", k.Data, "--ready-file", k.ready,
 		"--http-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0", "--console-listen", "127.0.0.1:0",
+		"--mqtt-listen", "127.0.0.1:0",
 	}, k.config.Args...)
 	k.cmd = exec.Command(k.Bin, args...)
 	k.cmd.Env = append(os.Environ(), k.config.Env...)
@@ -153,13 +154,13 @@ func (k *Cardea) readReady() bool {
 		return false
 	}
 	var r struct {
-		HTTP, GRPC, Console string
-		PID                 int
+		HTTP, GRPC, Console, MQTT, MQTTS string
+		PID                              int
 	}
 	if json.Unmarshal(raw, &r) != nil || r.PID != k.cmd.Process.Pid {
 		return false
 	}
-	k.HTTP, k.GRPC, k.Console = r.HTTP, r.GRPC, r.Console
+	k.HTTP, k.GRPC, k.Console, k.MQTT, k.MQTTS = r.HTTP, r.GRPC, r.Console, r.MQTT, r.MQTTS
 	return true
 }
 
