@@ -14,6 +14,11 @@ import (
 // denies, does not count: who gets rules gets it too. Denies of rules are
 // always covered, because they only take away.
 //
+// What a template expands to is not known here, least of all for those who
+// will have the rules. So an allow with variables, and a deny of r, count with a
+// wildcard for each level that has one; an allow of r with variables holds
+// nothing, and neither does a deny that is given on.
+//
 // The answer is sound: whatever rules without the returned ones allow, r
 // allows. It is not complete: an allow that only several allows of r
 // hold together is returned, as is one that Check refuses. Zero Rights cover no allow.
@@ -95,10 +100,18 @@ func (m *matcher) holdsResource(n *matcher) bool {
 	switch {
 	case m.shape == shapeAny || n.shape == shapeAny:
 		return m.shape == shapeAny
+	case m.shape == shapeTemplate || n.reachesDollar():
+		return false
 	case m.action.proto == MQTT:
 		return Subset(n.resource, m.resource)
 	}
 	return PathSubset(n.resource, m.resource)
+}
+
+// reachesDollar reports whether the rule is a deny whose first level can be
+// anything, topics that begin with $ included.
+func (m *matcher) reachesDollar() bool {
+	return m.shape == shapeTemplate && m.deny && m.template.first()
 }
 
 func (m *matcher) holdsNetworks(n *matcher) bool {
@@ -128,6 +141,8 @@ func (m *matcher) touchesResource(n *matcher) bool {
 	switch {
 	case m.shape == shapeAny || n.shape == shapeAny:
 		return true
+	case m.reachesDollar():
+		return overlapLevels(m.resource, n.resource)
 	case m.action.proto == MQTT:
 		return Overlap(m.resource, n.resource)
 	}
