@@ -63,7 +63,8 @@ type Rights struct {
 	Holder *Holder
 }
 
-// Decide asks both sides. It does not allocate, but for templates whose values are very long.
+// Decide asks both sides. It does not allocate, but for subscriptions and very long
+// values where rules have templates.
 func (r Rights) Decide(a *Access) Decision {
 	d := r.Principal.decide(a, r.Holder)
 	if r.Credential == nil || !d.Allowed() {

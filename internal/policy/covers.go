@@ -3,6 +3,7 @@ package policy
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
 	"cardea/internal/credential"
 )
@@ -36,6 +37,21 @@ func (r Rights) Covers(rules []credential.Rule) []int {
 		}
 	}
 	return beyond
+}
+
+// Undone returns an allow of all that a deny may keep anybody from, for
+// [Rights.Covers] to judge who may take the deny away.
+func Undone(deny credential.Rule) credential.Rule {
+	deny.Permission = credential.Allow
+	if t, _ := parseTemplate(deny.Resource); t != nil && t.first() {
+		deny.Resource = anything // without a value it reaches topics that begin with $, which no wildcard does
+	}
+	return deny
+}
+
+// Speaks reports whether a rule has the variable ${attr.NAME} of an attribute.
+func Speaks(r *credential.Rule, attr string) bool {
+	return strings.Contains(r.Resource, opening+attrDot+attr+"}")
 }
 
 func isFine(r *credential.Rule) bool {

@@ -42,6 +42,7 @@ const (
 
 const (
 	opening   = "${"
+	attrDot   = "attr."
 	variables = "${principal}, ${client_id} and ${attr.NAME}"
 )
 
@@ -100,7 +101,7 @@ func parseVariable(name string) (piece, bool) {
 	case "client_id":
 		return piece{of: ofClientID}, true
 	}
-	attr, ok := strings.CutPrefix(name, "attr.")
+	attr, ok := strings.CutPrefix(name, attrDot)
 	return piece{ofAttr, attr}, ok && isAttr(attr)
 }
 
