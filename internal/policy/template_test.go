@@ -380,6 +380,57 @@ func TestPathTemplatesAgreeWithTheModel(t *testing.T) { // M10
 	}
 }
 
+// Whatever covered rules allow anybody, the rights allow: neither the values of who grants nor of
+// who is given matter. What the deny of a rule kept from somebody is covered by what is Undone.
+func TestCoversTemplatesIsSound(t *testing.T) { // J26, M10
+	covered := 0
+	for _, d := range []templateDice{newTemplateDice(MQTT, 9), newTemplateDice(HTTP, 10)} {
+		for range 5000 {
+			have := []credential.Rule{pick(d.dice, everything[:2])}
+			if d.IntN(2) == 0 {
+				have = nil
+			}
+			var give, rest []credential.Rule
+			for range 4 {
+				h, _ := d.rule()
+				g, _ := d.rule()
+				if g.Permission == credential.Deny && d.IntN(2) == 0 {
+					g = Undone(g)
+				}
+				have, give = append(have, h), append(give, g)
+			}
+			mine, theirs := d.values(), d.values()
+			rights := Rights{Principal: compiled(t, have...), Holder: holder(mine["${principal}"], "s", mine["${attr.s}"], "t", mine["${attr.t}"])}
+			beyond := rights.Covers(give)
+			for i, g := range give {
+				if !slices.Contains(beyond, i) {
+					rest = append(rest, g)
+					if g.Permission == credential.Allow && strings.Contains(g.Resource, opening) {
+						covered++
+					}
+				}
+			}
+			given := Rights{Principal: compiled(t, rest...), Holder: holder(theirs["${principal}"], "s", theirs["${attr.s}"], "t", theirs["${attr.t}"])}
+			for range 20 {
+				text := braces.ReplaceAllStringFunc(strings.Join(d.levels(), "/"), func(v string) string { return theirs[v] })
+				a := Access{Proto: HTTP, Verb: "GET", Resource: "/" + text}
+				if d.proto == MQTT {
+					a = Access{Proto: MQTT, Verb: pick(d.dice, []string{"publish", "subscribe", "deliver"}), Resource: text, ClientID: theirs["${client_id}"]}
+				}
+				b := a
+				b.ClientID = mine["${client_id}"]
+				isTopic := a.Verb == "subscribe" || !strings.ContainsAny(text, "+#")
+				if isTopic && given.Decide(&a).Allowed() && !rights.Decide(&b).Allowed() {
+					t.Fatalf("%+v is allowed by %+v, given to %+v, but not by %+v of %+v", a, rest, *given.Holder, have, *rights.Holder)
+				}
+			}
+		}
+	}
+	if covered < 500 { // the dice must roll something to look at
+		t.Errorf("only %d rules with variables were covered", covered)
+	}
+}
+
 // FuzzTemplate: a rule with variables decides as the rule would that has their
 // values in its text, wherever such a rule can be written, and Covers is sound.
 func FuzzTemplate(f *testing.F) { // M10, J26
