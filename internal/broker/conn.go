@@ -25,6 +25,7 @@ type conn struct {
 	out       *buffer       // frames to be written; nil while there are none
 	writing   bool          // somebody is at it, or has been told to be
 	over      bool          // nothing more goes out; the connection is closed when out is written
+	linger    bool          // or when the client has closed it, if that comes soon enough
 	idle      chan struct{} // closed when nobody is writing, for who waits for that
 	cut       *time.Timer   // closes the connection if it does not end by itself
 	acks      []ack         // what waits for the store, in order
@@ -194,9 +195,11 @@ func (c *conn) finish(normal bool, why error) {
 		idle = make(chan struct{})
 		c.idle = idle
 	}
-	writing := c.writing
-	cut := c.cut
+	writing, linger, cut := c.writing, c.linger, c.cut
 	c.s.mu.Unlock()
+	if linger {
+		c.drain()
+	}
 	if writing {
 		<-idle
 	}
@@ -204,4 +207,14 @@ func (c *conn) finish(normal bool, why error) {
 		cut.Stop()
 	}
 	c.nc.Close()
+}
+
+// drain reads until the client closes the connection or the grace is over.
+func (c *conn) drain() {
+	var trash [128]byte
+	for {
+		if _, err := c.nc.Read(trash[:]); err != nil {
+			return
+		}
+	}
 }

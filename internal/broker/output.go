@@ -72,9 +72,9 @@ func (c *conn) wake(w *work) {
 // write writes what waits, until nothing does. There is one at a time, as c.writing says.
 func (c *conn) write() {
 	for {
-		buf, over := c.take()
+		buf, finished := c.take()
 		if buf == nil {
-			if over {
+			if finished {
 				c.nc.Close()
 			}
 			return
@@ -90,8 +90,8 @@ func (c *conn) write() {
 	}
 }
 
-// take returns what is to be written, nil if there is nothing: then nobody is writing any more.
-func (c *conn) take() (buf *buffer, over bool) {
+// take returns what is to be written, nil if there is nothing: then nobody is writing any more, and finished says whether the connection is to be closed.
+func (c *conn) take() (buf *buffer, finished bool) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	if c.buffered() == 0 && !c.over && c.s.conn == c {
@@ -102,7 +102,7 @@ func (c *conn) take() (buf *buffer, over bool) {
 		return buf, false
 	}
 	c.rest()
-	return nil, c.over
+	return nil, c.over && !c.linger
 }
 
 // rest notes that nobody is writing.
@@ -127,14 +127,16 @@ func (c *conn) broken() {
 	c.nc.Close()
 }
 
-// end ends the connection: a client of version 5 is told a code that says more than Success, what waits is written, and the connection
-// is closed, after the grace at the latest. s.mu is held.
+// end ends the connection: what waits is written, and it is closed, after the grace at the latest. A client of version 5 is told a
+// code that says more than Success. If it may be sending still the connection lingers: closing it would make
+// the client's system throw away what it has not read yet. s.mu is held.
 func (c *conn) end(code mqtt.Code) {
 	if c.over {
 		return
 	}
 	if code != mqtt.Success && c.v == mqtt.V5 {
 		c.output().b = mqtt.AppendDisconnect(c.out.b, c.v, code, nil)
+		c.linger = code != mqtt.ServerShuttingDown
 	}
 	c.over = true
 	c.acks = nil

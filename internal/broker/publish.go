@@ -119,6 +119,7 @@ func (c *conn) published(w *work, in *inbound, lsn uint64, code mqtt.Code) error
 		return errRefused // 3.1.1 cannot say no: 3.3.5 there
 	}
 	c.answer(w, a)
+	s.pump(w) // what the client gets itself comes behind
 	return nil
 }
 
@@ -244,7 +245,9 @@ func (w *work) deliver(in *inbound, t *target) {
 	}
 	e := &s.queue.list[len(s.queue.list)-1]
 	if !e.kept {
-		s.pump(w)
+		if s != in.from || in.pub.ID == 0 {
+			s.pump(w)
+		}
 		return
 	}
 	w.kept = append(w.kept, s)

@@ -53,22 +53,20 @@ func (s *session) fill(c *conn) {
 	}
 }
 
-// ready reports whether an entry may be sent as far as the store is concerned. What is kept is sent after
-// it has been appended there, so that its acknowledgement comes behind it; QoS 2 only when it is on disk: a crash must not make the publisher send
-// again what a subscriber has already.
+// ready reports whether an entry may be sent as far as the store is concerned: what is kept is sent when it is on disk. Before that a
+// crash would make the publisher send again what somebody has got already.
 func (s *session) ready(c *conn, e *entry) bool {
 	if !e.kept || e.state != waiting {
 		return true
 	}
 	lsn := e.msg.lsn.Load()
-	if lsn == 0 {
-		return false // who publishes it pumps again
+	if lsn != 0 && lsn <= s.b.store.durable() {
+		return true
 	}
-	if e.qos == 2 && lsn > s.b.store.durable() {
+	if lsn != 0 {
 		c.await()
-		return false
 	}
-	return true
+	return false // who has not appended it yet pumps again
 }
 
 // send puts an entry into the output. It is false if the client does not take packets of that size (3.1.2.11.4).
