@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -76,9 +77,14 @@ func TestQuarantineSwapsRights(t *testing.T) {
 func TestQuarantineExcusesFromNothing(t *testing.T) {
 	h := newHouse(t)
 	p := h.device("pump-1")
-	token, c := h.token(p, func(c *credential.Credential) { c.ExpiresAt = h.hands.now().Add(24 * time.Hour) })
+	token, c := h.token(p, func(c *credential.Credential) {
+		c.ExpiresAt, c.Networks = h.hands.now().Add(24*time.Hour), []netip.Prefix{netip.PrefixFrom(here, here.BitLen())}
+	})
 	h.quarantine(&c, true)
 	h.accepted(token)
+	if _, out := h.authenticate(token, elsewhere); out.Reason != credential.NetworkRefused {
+		t.Errorf("from elsewhere: %v", out.Reason)
+	}
 	h.refused(wrongSecret(t, "dev", c.ID), credential.WrongSecret)
 	disabled := p
 	disabled.Disabled = true
