@@ -37,6 +37,18 @@ type Broker struct {
 
 // New reads what is on disk and returns a broker that is ready to serve.
 func New(cfg Config) (*Broker, error) {
+	if cfg.Dir == "" {
+		return newBroker(cfg, nil)
+	}
+	d, err := openFolder(cfg.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("broker: %w", err)
+	}
+	return newBroker(cfg, d)
+}
+
+// newBroker returns a broker that keeps on d what has to be kept, if d is not nil.
+func newBroker(cfg Config, d disk) (*Broker, error) {
 	cfg.Limits.defaults()
 	b := &Broker{
 		limits: cfg.Limits, logger: cfg.Log, clock: cfg.Clock, index: newIndex(),
@@ -49,28 +61,16 @@ func New(cfg Config) (*Broker, error) {
 		b.clock = time.Now
 	}
 	b.agenda.wake = make(chan struct{}, 1)
-	if cfg.Dir != "" {
-		d, err := openFolder(cfg.Dir)
-		if err != nil {
-			return nil, fmt.Errorf("broker: %w", err)
-		}
-		if err := b.open(d); err != nil {
+	if d != nil {
+		b.store = newStore(b, d)
+		if err := b.store.load(); err != nil {
 			return nil, err
 		}
+		b.store.run()
 	}
 	b.clerks.Go(b.keepTime)
 	b.clerks.Go(b.sweep)
 	return b, nil
-}
-
-// open reads a disk and keeps on it from now on.
-func (b *Broker) open(d disk) error {
-	b.store = newStore(b, d)
-	if err := b.store.load(); err != nil {
-		return err
-	}
-	b.store.run()
-	return nil
 }
 
 func (b *Broker) now() int64 { return b.clock().UnixNano() }

@@ -22,20 +22,35 @@ func (st *store) compactions() {
 	for {
 		select {
 		case <-st.compact:
+		case <-st.broke:
 		case <-st.quit:
 			return
 		}
 		for err := st.compactOnce(); err != nil; err = st.compactOnce() {
-			wait := retryFull
-			if st.failing() {
-				wait = retryFailed
-			}
 			st.sayFailing(err)
-			select {
-			case <-time.After(wait):
-			case <-st.quit:
+			if !st.patience() {
 				return
 			}
+		}
+	}
+}
+
+// patience waits before what has failed is tried again. It is false if the store is closed.
+func (st *store) patience() bool {
+	full := time.After(retryFull)
+	failed := time.After(retryFailed)
+	for {
+		select {
+		case <-failed:
+			if st.failing() {
+				return true
+			}
+		case <-st.broke:
+			failed = time.After(retryFailed)
+		case <-full:
+			return true
+		case <-st.quit:
+			return false
 		}
 	}
 }

@@ -41,6 +41,7 @@ type store struct {
 	wake    chan struct{} // somebody waits
 	lazily  chan struct{} // there is something to write
 	compact chan struct{}
+	broke   chan struct{}
 	quit    chan struct{}
 	clerks  sync.WaitGroup
 
@@ -70,7 +71,7 @@ var errLost = errors.New("broker: the disk did not take what was to be kept")
 func newStore(b *Broker, d disk) *store {
 	st := &store{
 		b: b, disk: d, mark: rand.Uint32() | 1, wake: make(chan struct{}, 1), lazily: make(chan struct{}, 1), compact: make(chan struct{}, 1),
-		quit: make(chan struct{}),
+		broke: make(chan struct{}, 1), quit: make(chan struct{}),
 	}
 	st.buf, st.spare = make([]byte, syncedRoom), make([]byte, syncedRoom)
 	return st
@@ -268,7 +269,7 @@ func (st *store) lose(to uint64) {
 	st.lost.Store(&spans)
 	st.failed, st.recovering = true, false
 	st.refusing.Store(true)
-	poke(st.compact)
+	poke(st.broke)
 }
 
 // failing reports whether nothing is taken at the moment.
