@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -32,16 +34,29 @@ func (a *app) sessionList() *cobra.Command {
 			return a.show(list, func(w io.Writer) error {
 				cells := make([][]string, len(list))
 				for i, s := range list {
-					cells[i] = []string{s.ID, s.Door, s.Kind, s.Principal, s.Credential, s.Source, when(s.Since), never(s.Until), s.About}
+					t := traffic(s.Traffic)
+					cells[i] = []string{s.ID, s.Door, s.Kind, s.Principal, s.Credential, s.Source, when(s.Since), never(s.Until), s.About, t[0], t[1], t[2]}
 				}
-				return table(w, []string{"ID", "DOOR", "KIND", "PRINCIPAL", "CREDENTIAL", "SOURCE", "SINCE", "UNTIL", "ABOUT"}, cells)
+				return table(w, []string{"ID", "DOOR", "KIND", "PRINCIPAL", "CREDENTIAL", "SOURCE", "SINCE", "UNTIL", "ABOUT", "IN", "OUT", "REFUSED"}, cells)
 			})
 		},
 	}
 	c.Flags().StringVar(&principal, "principal", "", "only those of the principal `NAME`")
 	c.Flags().StringVar(&cred, "credential", "", "only those of the credential `ID`")
-	c.Flags().StringVar(&door, "door", "", "only those of a door: http, grpc")
+	c.Flags().StringVar(&door, "door", "", "only those of a door: http, grpc, mqtt")
 	return c
+}
+
+// traffic is what a session's cells say of its messages; nothing where they are not counted.
+func traffic(t *view.Traffic) (cells [3]string) {
+	if t == nil {
+		return cells
+	}
+	return [3]string{
+		fmt.Sprintf("%d msg %d B", t.MessagesIn, t.BytesIn),
+		fmt.Sprintf("%d msg %d B", t.MessagesOut, t.BytesOut),
+		strconv.FormatUint(t.Refused, 10),
+	}
 }
 
 func (a *app) sessionKick() *cobra.Command {

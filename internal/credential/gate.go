@@ -39,4 +39,17 @@ type Session struct {
 	Since      time.Time
 	Until      time.Time // deadline; zero for none
 	About      string    // what it is doing: "GET /db/events"; no query string
+	Traffic    *Traffic  // nil where it is not counted
+}
+
+// Traffic is what has passed through a session since it began. A message is a PUBLISH of MQTT; bytes are those of
+// whole packets, of all types.
+type Traffic struct {
+	MessagesIn  uint64 // from the client
+	MessagesOut uint64 // to the client
+	BytesIn     uint64
+	BytesOut    uint64
+	Refused     uint64 // publishes, filters and deliveries that the rules did not allow
+	Dropped     uint64 // deliveries at QoS 0 that the client was too slow for
+	LastActive  time.Time
 }

@@ -52,6 +52,8 @@ type Live struct {
 	// Cut ends it. It is called at most once, from the gate's goroutines, and must return
 	// at once, whatever the peer does (set deadlines, close; never write and wait).
 	Cut func(credential.Reason)
+	// Traffic, if not nil, tells what has passed; it is asked when sessions are listed.
+	Traffic func() credential.Traffic
 	// Changed, if not nil, is told of the new identity when rights change and it may go on.
 	// It must return at once, like Cut.
 	Changed func(*Identity)

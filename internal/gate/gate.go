@@ -18,6 +18,8 @@ import (
 type Store interface {
 	credential.Lookup
 	credential.Feed
+	// Principal is that of [credential.Catalog].
+	Principal(ctx context.Context, org, ref string) (credential.Principal, error)
 	// Record is that of [credential.Writer].
 	Record(ctx context.Context, used []credential.Usage, refused []credential.Refusals) error
 }

@@ -317,13 +317,21 @@ func (g *Gate) Sessions(f credential.SessionFilter) []credential.Session {
 		}
 		list = append(list, credential.Session{
 			ID: w.name(), Org: id.Org, Door: w.live.Door, Kind: w.live.Kind, Principal: id.Principal, Credential: id.Credential,
-			Source: w.live.Source, Since: time.Unix(0, w.since).UTC(), Until: id.Deadline, About: w.live.About,
+			Source: w.live.Source, Since: time.Unix(0, w.since).UTC(), Until: id.Deadline, About: w.live.About, Traffic: w.traffic(),
 		})
 	}
 	slices.SortFunc(list, func(a, b credential.Session) int {
 		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(len(a.ID), len(b.ID)), cmp.Compare(a.ID, b.ID))
 	})
 	return list
+}
+
+func (w *Watched) traffic() *credential.Traffic {
+	if w.live.Traffic == nil {
+		return nil
+	}
+	t := w.live.Traffic()
+	return &t
 }
 
 func differs(want, is string) bool { return want != "" && want != is }

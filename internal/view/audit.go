@@ -92,6 +92,18 @@ type Session struct {
 	Since      time.Time `json:"since"`
 	Until      time.Time `json:"until,omitzero" doc:"When it is cut; absent: never"`
 	About      string    `json:"about,omitempty" example:"GET /db/events"`
+	Traffic    *Traffic  `json:"traffic,omitempty" doc:"Of MQTT sessions"`
+}
+
+// Traffic is what has passed through a session.
+type Traffic struct {
+	MessagesIn  uint64    `json:"messages_in" doc:"From the client"`
+	MessagesOut uint64    `json:"messages_out" doc:"To the client"`
+	BytesIn     uint64    `json:"bytes_in"`
+	BytesOut    uint64    `json:"bytes_out"`
+	Refused     uint64    `json:"refused" doc:"Publishes, filters and deliveries that the rules did not allow"`
+	Dropped     uint64    `json:"dropped" doc:"Deliveries at QoS 0 that the client was too slow for"`
+	LastActive  time.Time `json:"last_active,omitzero"`
 }
 
 // tokenLike is what has the form of a token: its beginning, an id, and some of the secret.
@@ -102,9 +114,18 @@ func FromSession(s credential.Session) Session {
 	v := Session{
 		ID: s.ID, Org: s.Org, Door: s.Door, Kind: s.Kind, Principal: s.Principal, Credential: s.Credential,
 		Since: instant(s.Since), Until: instant(s.Until), About: tokenLike.ReplaceAllString(s.About, "cardea_${1}_***"),
+		Traffic: fromTraffic(s.Traffic),
 	}
 	if s.Source.IsValid() {
 		v.Source = s.Source.String()
 	}
 	return v
+}
+
+func fromTraffic(t *credential.Traffic) *Traffic {
+	if t == nil {
+		return nil
+	}
+	v := Traffic(*t)
+	return &v
 }

@@ -1,0 +1,53 @@
+package gate
+
+import (
+	"context"
+
+	"cardea/internal/credential"
+)
+
+// Assume returns the identity of a credential without any proof of it: for a
+// listener whose configuration says in so many words that callers who show
+// nothing are it. State, times and networks are judged as for everybody, and its use is counted.
+func (g *Gate) Assume(ctx context.Context, id string, ev *Evidence) (*Identity, Outcome) {
+	k := keyOf(id)
+	h := g.cache.hash(k)
+	if k == (key{}) {
+		return nil, g.refuse(k, credential.UnknownCredential, 0, ev)
+	}
+	if g.blind(g.clock.Mono()) {
+		return nil, g.refuse(k, credential.Unavailable, comeAgain, ev)
+	}
+	for range maxRounds {
+		e := g.cache.find(k, h)
+		if e == nil {
+			var why credential.Reason
+			if e, why = g.load(ctx, k, h, id); e == nil {
+				return nil, g.refuse(k, why, 0, ev)
+			}
+		}
+		now := g.clock.nano()
+		why := e.judge(now, ev.Source)
+		if e.dead.Load() {
+			continue
+		}
+		if why != credential.OK {
+			return nil, g.refuse(k, why, 0, ev)
+		}
+		g.countAt(e, h, now, ev)
+		return g.identity(e), Outcome{}
+	}
+	return nil, g.refuse(k, credential.Unavailable, comeAgain, ev)
+}
+
+// Bears reports whether a device of an organisation has this name. The error is of the kinds of [credential.Catalog].
+func (g *Gate) Bears(ctx context.Context, org, name string) (bool, error) {
+	if credential.CheckName(name) != "" {
+		return false, nil
+	}
+	p, err := g.store.Principal(ctx, org, name)
+	if credential.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil && p.Kind == credential.Device, err
+}

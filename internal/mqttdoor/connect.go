@@ -1,0 +1,377 @@
+package mqttdoor
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"cardea/internal/credential"
+	"cardea/internal/gate"
+	"cardea/internal/mqtt"
+	"cardea/internal/policy"
+)
+
+// peer is what is known of a client before it says a word of MQTT.
+type peer struct {
+	source, local netip.AddrPort    // behind a PROXY header
+	leaf          *x509.Certificate // that TLS has verified; nil for none
+}
+
+var errNotConnect = &mqtt.Error{Code: mqtt.ProtocolError, Why: "the first packet is not CONNECT"}
+
+// maxConnect bounds a CONNECT, in bytes.
+const maxConnect = 64 << 10
+
+// greet reads the CONNECT. What it returns points into the buffer, where the packet stays until it is done with.
+func (s *Session) greet() (h mqtt.Head, c mqtt.Connect, err error) {
+	buf := &s.in.buf
+	for {
+		b := buf.bytes()
+		h, ok, err := mqtt.ReadHead(b)
+		switch {
+		case err != nil:
+			return h, c, err
+		case ok && h.Type != mqtt.CONNECT || len(b) > 0 && b[0]>>4 != byte(mqtt.CONNECT):
+			return h, c, errNotConnect // MQTT-3.1.0-1
+		case ok && h.Total() > maxConnect:
+			return h, mqtt.Connect{Version: versionOf(b[h.Size:])}, errPacketTooLarge // M14: before anything is held
+		case ok && len(b) >= h.Total():
+			c, err := mqtt.ReadConnect(h, b)
+			return h, c, err
+		}
+		if err := buf.fill(s.conn); err != nil {
+			return h, c, err
+		}
+	}
+}
+
+// versionOf peeks at the version of a CONNECT that is not read further, so that it can be told why.
+func versionOf(b []byte) mqtt.Version {
+	if len(b) >= 7 && string(b[:6]) == "\x00\x04MQTT" && b[6] == byte(mqtt.V5) {
+		return mqtt.V5
+	}
+	return mqtt.V311
+}
+
+// open reads the CONNECT, finds out who it is, and makes the session ready to
+// run. If it fails the client has been told.
+func (s *Session) open(ctx context.Context, p peer) bool {
+	d := s.door
+	s.conn.SetReadDeadline(time.Now().Add(d.limits.Connect))
+	h, c, err := s.greet()
+	if err != nil {
+		s.malformed(c.Version, err)
+		return false
+	}
+	s.version = c.Version
+	if code, err := s.accept(ctx, p, &c); code != mqtt.Success {
+		d.refuse(s, code, err)
+		return false
+	}
+	first, err := s.rewrite(c)
+	if err != nil {
+		s.withdraw()
+		d.refuse(s, codeOf(err), err)
+		return false
+	}
+	s.in.buf.done(h.Total())
+	s.injected = first
+	s.conn.SetReadDeadline(time.Time{})
+	if s.over() { // the gate may have cut it before the deadline was taken away
+		s.conn.SetReadDeadline(past)
+	}
+	return true
+}
+
+func codeOf(err error) mqtt.Code {
+	if m, ok := errors.AsType[*mqtt.Error](err); ok {
+		return m.Code
+	}
+	return mqtt.ServerUnavailable
+}
+
+// malformed ends a connection that did not begin with a good CONNECT.
+func (s *Session) malformed(v mqtt.Version, err error) {
+	d := s.door
+	m, ok := errors.AsType[*mqtt.Error](err)
+	switch {
+	case ok:
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		d.count.late.Add(1) // M13
+		s.conn.Close()
+		return
+	default: // it went away
+		s.conn.Close()
+		return
+	}
+	d.count.malformed.Add(1)
+	d.failures.Note(s.source.Addr())
+	d.tell(s.source.Addr(), "a connection was refused", m.Why, nil)
+	if v == mqtt.V5 || v == mqtt.V311 && m.Code == mqtt.UnsupportedVersion {
+		s.last(mqtt.AppendConnack(nil, v, &mqtt.Connack{Code: m.Code}))
+		return
+	}
+	s.last(nil)
+}
+
+// accept decides whether the session may be: who it is, which client id it has, and what its will may do.
+func (s *Session) accept(ctx context.Context, p peer, c *mqtt.Connect) (mqtt.Code, error) {
+	if _, ok := c.Props.Text(mqtt.AuthenticationMethod); ok {
+		return mqtt.BadAuthenticationMethod, nil // 4.12: none is known here
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.door.limits.Connect)
+	defer cancel()
+	id, out := s.listener.authenticate(ctx, s.door.gate, p, c)
+	if out.Reason != credential.OK {
+		return refusals[out.Reason.Class()], nil
+	}
+	code := s.name(ctx, id, c)
+	if code != mqtt.Success {
+		return code, nil
+	}
+	if why := s.begin(ctx, id); why != credential.OK {
+		s.door.owners.release(s)
+		return refusals[why.Class()], nil
+	}
+	if why := s.takeWill(c); why != credential.OK {
+		s.withdraw()
+		return refusals[why.Class()], nil
+	}
+	return mqtt.Success, nil
+}
+
+// withdraw undoes accept.
+func (s *Session) withdraw() {
+	s.watch.Close()
+	s.door.owners.release(s)
+}
+
+// authenticate asks the gate about the proofs that the listener takes.
+func (l *Listener) authenticate(ctx context.Context, g *gate.Gate, p peer, c *mqtt.Connect) (*gate.Identity, gate.Outcome) {
+	ev := gate.Evidence{Source: p.source.Addr(), Door: doorName}
+	if l.Certificates {
+		ev.Certificate = p.leaf
+	}
+	var name string
+	var ok bool
+	if l.Tokens {
+		if ev.Token, name, ok = tokenOf(c); !ok {
+			return nil, gate.Outcome{Reason: credential.AmbiguousEvidence}
+		}
+	}
+	if l.Anonymous != "" && ev.Token == "" && ev.Certificate == nil && !c.HasUser && !c.HasPassword {
+		return g.Assume(ctx, l.Anonymous, &ev)
+	}
+	id, out := g.Authenticate(ctx, &ev)
+	if out.Reason == credential.OK && name != "" && name != string(c.ClientID) && name != id.Principal {
+		return nil, gate.Outcome{Reason: credential.AmbiguousEvidence}
+	}
+	return id, out
+}
+
+// tokenOf finds the token: in the user name with an empty password, or in the
+// password. Then name is the user name, which must be the client id's or the principal's. It is
+// false if both may be one.
+func tokenOf(c *mqtt.Connect) (token, name string, ok bool) {
+	if len(c.Password) == 0 {
+		return string(c.User), "", true
+	}
+	if strings.HasPrefix(string(c.User), "cardea_") {
+		return "", "", false
+	}
+	return string(c.Password), string(c.User), true
+}
+
+// maxClientID bounds a client id, in bytes.
+const maxClientID = 256
+
+// checkClientID says what is wrong with a client id. It is part of what a broker keeps, of log lines, and of topics by rules (M10).
+func checkClientID(id string) bool {
+	if len(id) > maxClientID || strings.Contains(id, "..") {
+		return false
+	}
+	for _, c := range id {
+		switch {
+		case c < 0x20, c >= 0x7F && c < 0xA0, c == '\uFFFD':
+			return false
+		case c < 0x80 && strings.ContainsRune("/+#%<>\"\\`$", c):
+			return false
+		}
+	}
+	return true
+}
+
+// name binds the client id: a device has its own name or that with ":" and
+// anything behind; others have any that no device bears. An id that somebody
+// else's session has is refused before that session is touched (M08, M09).
+func (s *Session) name(ctx context.Context, id *gate.Identity, c *mqtt.Connect) mqtt.Code {
+	s.org, s.clientID = id.Org, string(c.ClientID)
+	own := id.PrincipalKind == credential.Device
+	switch bearer, _, _ := strings.Cut(s.clientID, ":"); {
+	case s.clientID == "" && c.Version < mqtt.V5 && !c.CleanStart:
+		return mqtt.ClientIDNotValid // MQTT-3.1.3-8 of 3.1.1
+	case s.clientID == "":
+		s.clientID, s.assigned = id.Principal+":"+strings.ToLower(rand.Text()[:16]), true
+	case !checkClientID(s.clientID):
+		return mqtt.NotAuthorized
+	case own && bearer != id.Principal:
+		return mqtt.NotAuthorized
+	case !own:
+		taken, err := s.door.gate.Bears(ctx, id.Org, bearer)
+		if err != nil {
+			return mqtt.ServerUnavailable
+		}
+		if taken {
+			return mqtt.NotAuthorized
+		}
+	}
+	s.key = id.Org + "/" + id.PrincipalID + "/" + s.clientID
+	evicted, ok := s.door.owners.claim(s, id.PrincipalID, own)
+	if !ok {
+		return mqtt.NotAuthorized
+	}
+	for _, other := range evicted {
+		other.cutBy(credential.Kicked)
+	}
+	return mqtt.Success
+}
+
+// rewrite returns the CONNECT as the broker is to see it: with the session's
+// key as the client id, and without the client's secrets and its will.
+func (s *Session) rewrite(c mqtt.Connect) ([]byte, error) {
+	s.agreeKeepAlive(&c)
+	n, _ := c.Props.Number(mqtt.TopicAliasMaximum)
+	s.out.aliases.most.Store(n)
+	c.ClientID = []byte(s.key)
+	c.HasWill, c.Will = false, mqtt.Will{}
+	c.HasUser, c.User, c.HasPassword, c.Password = false, nil, false, nil
+	c.Props = c.Props.AppendWithout(nil, mqtt.AuthenticationMethod, mqtt.AuthenticationData)
+	if err := s.door.upstream.Admit(&c, s); err != nil {
+		return nil, err
+	}
+	s.clean = c.CleanStart
+	return mqtt.AppendConnect(nil, &c), nil
+}
+
+// agreeKeepAlive bounds the keep alive. A client of MQTT 5.0 is told (3.2.2.3.14), an earlier one keeps its own.
+func (s *Session) agreeKeepAlive(c *mqtt.Connect) {
+	most := uint16(s.door.limits.KeepAlive / time.Second)
+	if c.Version == mqtt.V5 && (c.KeepAlive == 0 || c.KeepAlive > most) {
+		c.KeepAlive, s.imposed = most, most
+	}
+	s.keepAlive = time.Duration(c.KeepAlive) * time.Second * 3 / 2 // MQTT-3.1.2-22
+}
+
+// connack lets the broker's answer through, with what the door has to say in it.
+func (o *outbound) connack(h mqtt.Head, b []byte) (verdict, error) {
+	s := o.s
+	c, err := mqtt.ReadConnack(s.version, h, b)
+	if err != nil {
+		return drop, err
+	}
+	if c.Code != mqtt.Success {
+		s.door.tellBroker(c.Code)
+		s.finish(ending{how: deserted, code: s.refusalOf(c.Code)})
+		return drop, nil
+	}
+	o.connected = true
+	n, _ := c.Props.Number(mqtt.TopicAliasMaximum)
+	s.in.aliases.most.Store(n)
+	if s.version == mqtt.V5 {
+		c.Props = s.connackProps(c.Props)
+	}
+	s.door.wills.resumed(s.key, s.clean)
+	if c.SessionPresent {
+		go s.resume()
+	}
+	s.door.count.accepted.Add(1)
+	o.scratch = mqtt.AppendConnack(o.scratch[:0], s.version, &c)
+	return o.flow.swapFor(h.Total(), o.scratch), nil
+}
+
+// refusalOf is what a client is told when the broker refuses it: of the door's own business with the broker it is not told.
+func (s *Session) refusalOf(c mqtt.Code) mqtt.Code {
+	switch {
+	case s.version == mqtt.V5 && (c == 1 || c == mqtt.UnsupportedVersion): // a broker of 3.1.1 alone
+		return mqtt.UnsupportedVersion
+	case s.version == mqtt.V5 && (c == mqtt.QuotaExceeded || c == mqtt.ServerBusy || c == mqtt.ConnectionRateExceeded):
+		return c
+	}
+	return mqtt.ServerUnavailable
+}
+
+func (s *Session) connackProps(p mqtt.Properties) mqtt.Properties {
+	most := uint32(s.door.limits.Packet)
+	if n, ok := p.Number(mqtt.MaximumPacketSize); ok {
+		most = min(most, n)
+	}
+	keepAlive := uint32(s.imposed)
+	if n, ok := p.Number(mqtt.ServerKeepAlive); ok {
+		keepAlive = n
+	}
+	q := p.AppendWithout(nil, mqtt.MaximumPacketSize, mqtt.ServerKeepAlive, mqtt.AssignedClientID, mqtt.AuthenticationMethod, mqtt.AuthenticationData)
+	q = q.AppendNumber(mqtt.MaximumPacketSize, most)
+	if keepAlive > 0 {
+		q = q.AppendNumber(mqtt.ServerKeepAlive, keepAlive)
+	}
+	if s.assigned {
+		q = q.AppendText(mqtt.AssignedClientID, s.clientID)
+	}
+	return q
+}
+
+// resume looks at what a session that was there before is subscribed to: rights may have changed in the meantime (M07).
+func (s *Session) resume() {
+	if filters := s.door.upstream.Subscriptions(s); len(filters) > 0 {
+		s.subs.bring(slices.Clone(filters))
+		s.reassess()
+	}
+}
+
+// last says a last word, gives the client a moment to read it, and closes.
+func (s *Session) last(p []byte) {
+	s.w.last(p, lastWord)
+	type halfCloser interface{ CloseWrite() error }
+	if c, ok := s.conn.(halfCloser); ok && c.CloseWrite() == nil && len(p) > 0 {
+		s.conn.SetReadDeadline(time.Now().Add(lastWord))
+		_, _ = io.CopyN(io.Discard, s.conn, maxControl) // unread bytes would make the kernel take back what was said
+	}
+	s.conn.Close()
+}
+
+// lastWord is how long a last word may take to be written, and to be read.
+const lastWord = 100 * time.Millisecond
+
+// reset closes at once, whatever the client has not read.
+func reset(c net.Conn) {
+	if t, ok := c.(interface{ SetLinger(int) error }); ok {
+		t.SetLinger(0)
+	}
+	c.Close()
+}
+
+// takeWill asks whether the will may be published, and keeps it: it is the door that publishes it, after it has asked again (M04).
+func (s *Session) takeWill(c *mqtt.Connect) credential.Reason {
+	if !c.HasWill {
+		return credential.OK
+	}
+	w := newWill(c)
+	if levels(w.message.Topic) > s.door.limits.Levels {
+		return credential.NoRule
+	}
+	why := s.allowed(&policy.Access{
+		Proto: policy.MQTT, Verb: "publish", Resource: w.message.Topic, QoS: w.message.QoS, Retain: w.message.Retain, Source: s.source.Addr(),
+	})
+	if why == credential.OK {
+		s.will = w
+	}
+	return why
+}

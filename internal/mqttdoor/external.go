@@ -1,0 +1,232 @@
+package mqttdoor
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"cardea/internal/credential"
+	"cardea/internal/intake"
+	"cardea/internal/mqtt"
+)
+
+// ExternalConfig says how to reach a broker of somebody else's.
+type ExternalConfig struct {
+	Address  string        // host:port
+	TLS      *tls.Config   // nil: plain TCP. With a certificate the door shows it
+	Password string        // that the door shows beside each user name, so that the broker knows it from others; "" for none
+	Proxy    bool          // send a PROXY header of version 2, with the client's address
+	Version  mqtt.Version  // the highest that the broker speaks; 0 is 5.0
+	Dial     time.Duration // for one attempt to connect: 5 s
+	Log      *slog.Logger
+}
+
+// External is an [Upstream] that is reached over the network, one connection for each session.
+type External struct {
+	c    ExternalConfig
+	down atomic.Bool
+	fail atomic.Uint64
+}
+
+// NewExternal returns an External. It connects when a session comes.
+func NewExternal(c ExternalConfig) (*External, error) {
+	if _, _, err := net.SplitHostPort(c.Address); err != nil {
+		return nil, credential.Errorf(credential.Invalid, "the broker's address must be HOST:PORT, not %q", c.Address)
+	}
+	if c.Version == 0 {
+		c.Version = mqtt.V5
+	}
+	set(&c.Dial, 5*time.Second)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &External{c: c}, nil
+}
+
+// Queues implements [Upstream]: a client that is slow makes the broker wait, or drop by its own rules.
+func (x *External) Queues() bool { return false }
+
+// Failures is how often the broker could not be reached.
+func (x *External) Failures() uint64 { return x.fail.Load() }
+
+// Down reports whether the last attempt to reach the broker failed.
+func (x *External) Down() bool { return x.down.Load() }
+
+var errBrokerVersion = &mqtt.Error{Code: mqtt.UnsupportedVersion, Why: "the broker behind the door speaks MQTT 3.1.1 only"}
+
+// Admit implements [Upstream].
+func (x *External) Admit(c *mqtt.Connect, s *Session) error {
+	if c.Version > x.c.Version {
+		return errBrokerVersion
+	}
+	x.identify(c, s.id.Load().Principal, s.org)
+	return nil
+}
+
+// identify puts in who the broker is to take the session for.
+func (x *External) identify(c *mqtt.Connect, principal, org string) {
+	if org != "" && org != credential.DefaultOrg {
+		principal = org + "/" + principal
+	}
+	c.HasUser, c.User = true, []byte(principal)
+	if x.c.Password != "" {
+		c.HasPassword, c.Password = true, []byte(x.c.Password)
+	}
+}
+
+// dialRetry is the pause before the second attempt, for a broker that restarts.
+const dialRetry = 200 * time.Millisecond
+
+// dial connects, and sends the PROXY header.
+func (x *External) dial(ctx context.Context, s *Session) (net.Conn, error) {
+	c, err := x.dialOnce(ctx)
+	if err != nil && ctx.Err() == nil {
+		time.Sleep(dialRetry)
+		c, err = x.dialOnce(ctx)
+	}
+	x.note(err)
+	if err != nil {
+		return nil, err
+	}
+	if x.c.Proxy {
+		c.SetWriteDeadline(time.Now().Add(x.c.Dial))
+		if _, err := c.Write(intake.AppendProxy(nil, s.source, s.local)); err != nil {
+			c.Close()
+			return nil, err
+		}
+		c.SetWriteDeadline(time.Time{})
+	}
+	if x.c.TLS == nil {
+		return c, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, x.c.Dial)
+	defer cancel()
+	t := tls.Client(c, x.c.TLS)
+	if err := t.HandshakeContext(ctx); err != nil {
+		c.Close()
+		x.note(err)
+		return nil, err
+	}
+	return t, nil
+}
+
+func (x *External) dialOnce(ctx context.Context) (net.Conn, error) {
+	d := net.Dialer{Timeout: x.c.Dial, KeepAlive: 30 * time.Second}
+	return d.DialContext(ctx, "tcp", x.c.Address)
+}
+
+// note logs when the broker goes and when it comes back.
+func (x *External) note(err error) {
+	if err == nil {
+		if x.down.Load() && x.down.CompareAndSwap(true, false) {
+			x.c.Log.Info("the broker behind the MQTT door can be reached again", "address", x.c.Address)
+		}
+		return
+	}
+	x.fail.Add(1)
+	if x.down.CompareAndSwap(false, true) {
+		x.c.Log.Error("the broker behind the MQTT door cannot be reached; clients are told to come again", "address", x.c.Address, "error", err)
+	}
+}
+
+// Run implements [Upstream]: two pumps.
+func (x *External) Run(ctx context.Context, s *Session) error {
+	c, err := x.dial(ctx, s)
+	if err != nil {
+		return nil //nolint:nilerr // it is logged once, not for each client; the client is told 0x88
+	}
+	l := &link{s: s}
+	l.w.init(c, false)
+	s.OnEnd(func() { c.SetDeadline(past) })
+	send := l.send
+	s.toBroker.Store(&send)
+	var back sync.WaitGroup
+	back.Go(func() { l.back(c) })
+	err = l.forth()
+	l.close(c)
+	back.Wait()
+	return err
+}
+
+// link is a session's connection to the broker.
+type link struct {
+	s *Session
+	w writer
+}
+
+// send puts in a packet of the door's own.
+func (l *link) send(p []byte) {
+	if err := l.w.insert(p); err != nil {
+		l.s.Deserted(err)
+	}
+}
+
+// forth carries what the client may send to the broker, until one of them ends.
+func (l *link) forth() error {
+	for {
+		run, err := l.s.Next()
+		if err != nil {
+			return nil //nolint:nilerr // the session knows
+		}
+		if err := l.w.run(run, l.s.Mid()); err != nil {
+			if !l.s.over() {
+				return fmt.Errorf("the broker closed the connection: %w", err)
+			}
+			return nil
+		}
+	}
+}
+
+// back carries what the broker sends to the client.
+func (l *link) back(c net.Conn) {
+	var buf buffer
+	defer buf.giveBack()
+	for {
+		if err := buf.fill(c); err != nil {
+			if !l.s.over() {
+				l.s.Deserted(errors.New("the broker closed the connection"))
+			}
+			return
+		}
+		b := buf.bytes()
+		if _, err := l.s.Write(b); err != nil {
+			return
+		}
+		buf.done(len(b))
+	}
+}
+
+// close ends the connection to the broker. A client that has said farewell has said it to the broker too; for
+// others it looks as if the network broke, and the broker keeps their sessions.
+func (l *link) close(c net.Conn) {
+	c.SetDeadline(past)
+	c.Close()
+}
+
+// Unsubscribe implements [Upstream].
+func (x *External) Unsubscribe(s *Session, filters []string) {
+	for len(filters) > 0 {
+		n := min(len(filters), 100)
+		s.answer(mqtt.AppendUnsubscribe(nil, s.version, s.subs.leave(), nil, filters[:n]))
+		filters = filters[n:]
+	}
+}
+
+// Subscriptions implements [Upstream]: no broker tells a client what it is subscribed to.
+func (x *External) Subscriptions(*Session) []mqtt.Filter { return nil }
+
+// Forget implements [Upstream]: who connects anew ends what was there before.
+func (x *External) Forget(ctx context.Context, s *Session) error {
+	return x.visit(ctx, s, s.key, s.version, func(*visitor) error { return nil })
+}
+
+// Publish implements [Upstream], as a client of its own that comes and goes.
+func (x *External) Publish(ctx context.Context, s *Session, m *Message) error {
+	return x.visit(ctx, s, s.key+"/will", s.version, func(v *visitor) error { return v.publish(m) })
+}

@@ -1,0 +1,244 @@
+package mqttdoor
+
+import (
+	"io"
+	"strings"
+	"sync"
+	"unsafe"
+
+	"cardea/internal/credential"
+	"cardea/internal/mqtt"
+	"cardea/internal/policy"
+)
+
+// inbound judges what the client sends. It belongs to the goroutine that calls Next.
+type inbound struct {
+	s          *Session
+	buf        buffer
+	flow       flow
+	unread     []byte
+	access     policy.Access // of the message that is looked at
+	aliases    aliases
+	unreleased unreleased
+	scratch    []byte
+}
+
+// unreleased are messages at QoS 2 between PUBLISH and PUBREL, by packet id: they are asked about again at PUBREL (M12).
+type unreleased struct {
+	mu sync.Mutex
+	of map[uint16]held
+}
+
+type held struct {
+	topic  string
+	retain bool
+}
+
+// maxHeld bounds messages at QoS 2 that a client may leave unreleased.
+const maxHeld = 1024
+
+func (in *inbound) init(s *Session) {
+	in.s = s
+	in.flow = flow{judge: in, max: s.door.limits.Packet}
+	in.access = policy.Access{Proto: policy.MQTT, Verb: "publish", Source: s.source.Addr()}
+}
+
+var (
+	errSecondConnect = &mqtt.Error{Code: mqtt.ProtocolError, Why: "a second CONNECT"}
+	errServerPacket  = &mqtt.Error{Code: mqtt.ProtocolError, Why: "a packet that only a server sends"}
+	errUnasked       = &mqtt.Error{Code: mqtt.ProtocolError, Why: "AUTH of a client that is not authenticating"}
+	errNoMethod      = &mqtt.Error{Code: mqtt.BadAuthenticationMethod, Why: "re-authentication of a client whose CONNECT had no method"}
+	errHeld          = &mqtt.Error{Code: mqtt.QuotaExceeded, Why: "too many messages at QoS 2 are not released"}
+	errRefused       = &mqtt.Error{Code: mqtt.NotAuthorized, Why: "a message that is not allowed, for which MQTT 3.1.1 has no answer"}
+	errUnreleased    = &mqtt.Error{Code: mqtt.NotAuthorized, Why: "a message at QoS 2 is not allowed any more"}
+)
+
+// judge implements [judge].
+func (in *inbound) judge(h mqtt.Head, b []byte) (verdict, error) {
+	s := in.s
+	switch h.Type {
+	case mqtt.PUBLISH:
+		return in.publish(h, b)
+	case mqtt.PUBACK, mqtt.PUBREC, mqtt.PUBCOMP:
+		_, err := mqtt.ReadAck(s.version, h, b)
+		return pass, err
+	case mqtt.PUBREL:
+		a, err := mqtt.ReadAck(s.version, h, b)
+		if err == nil {
+			err = in.release(a.ID)
+		}
+		return pass, err
+	case mqtt.SUBSCRIBE:
+		return in.subscribe(h, b)
+	case mqtt.UNSUBSCRIBE:
+		u, err := mqtt.ReadUnsubscribe(s.version, h, b)
+		if err == nil {
+			err = s.subs.unsubscribing(u)
+		}
+		return pass, err
+	case mqtt.PINGREQ:
+		return pass, nil
+	case mqtt.DISCONNECT:
+		return in.disconnect(h, b)
+	case mqtt.AUTH:
+		return in.auth(h, b)
+	case mqtt.CONNECT:
+		return drop, errSecondConnect // MQTT-3.1.0-2
+	}
+	return drop, errServerPacket
+}
+
+// auth refuses: no listener offers a method that could be used again (4.12.1).
+func (in *inbound) auth(h mqtt.Head, b []byte) (verdict, error) {
+	a, err := mqtt.ReadAuth(in.s.version, h, b)
+	switch {
+	case err != nil:
+		return drop, err
+	case a.Code == mqtt.ReAuthenticate:
+		return drop, errNoMethod
+	}
+	return drop, errUnasked
+}
+
+// disconnect lets the farewell through; what comes behind it is not looked at.
+func (in *inbound) disconnect(h mqtt.Head, b []byte) (verdict, error) {
+	s := in.s
+	d, err := mqtt.ReadDisconnect(s.version, h, b)
+	if err != nil {
+		return drop, err
+	}
+	if n, ok := d.Props.Number(mqtt.SessionExpiry); ok && s.will != nil {
+		s.will.expiry = n // it bounds the delay of the will
+	}
+	e := ending{how: left}
+	if d.Code == mqtt.DisconnectWithWill {
+		e.how = leftUnwell
+	}
+	s.end.CompareAndSwap(nil, &e) // the reader goes on, to its end
+	in.flow.failed = io.EOF
+	return pass, nil
+}
+
+// view is b as a string, without a copy: for what is only looked at while b stays as it is.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// publish judges a message by its topic, QoS and retain flag.
+func (in *inbound) publish(h mqtt.Head, b []byte) (verdict, error) {
+	s := in.s
+	p, ok, err := mqtt.ReadPublish(s.version, mqtt.FromClient, h, b)
+	if err != nil || !ok {
+		return more, err
+	}
+	topic := view(p.Topic)
+	var known *alias
+	if p.Alias > 0 {
+		if known, err = in.aliases.resolve(&p); err != nil {
+			return drop, err
+		}
+		topic = known.topic
+	}
+	s.messagesIn.Add(1)
+	if levels(topic) > s.door.limits.Levels {
+		return in.refusePublish(&p, mqtt.QuotaExceeded) // M16
+	}
+	a := &in.access
+	a.Resource, a.QoS, a.Retain = topic, p.QoS, p.Retain
+	why := s.allowed(a)
+	a.Resource = ""
+	if why != credential.OK {
+		return in.refusePublish(&p, denials[why.Class()])
+	}
+	if p.QoS == 2 {
+		if err := in.unreleased.hold(p.ID, topic, p.Retain); err != nil {
+			return drop, err
+		}
+	}
+	if known == nil || known.known {
+		return pass, nil
+	}
+	if len(p.Topic) > 0 {
+		known.known = true
+		return pass, nil
+	}
+	// The broker does not know the alias: the message that set it was refused. Now it learns it.
+	known.known = true
+	in.scratch = respell(in.scratch[:0], s.version, &p, known.topic, h.Total())
+	return in.flow.swapFor(p.Size, in.scratch), nil
+}
+
+// respell writes what precedes the payload of a PUBLISH again, with a topic in place of the alias alone.
+func respell(dst []byte, v mqtt.Version, p *mqtt.Publish, topic string, total int) []byte {
+	q := *p
+	q.Topic = []byte(topic)
+	return mqtt.AppendPublishHead(dst, v, &q, total-p.Size)
+}
+
+// refusePublish answers a message that does not go on. At QoS 0 it is dropped
+// and counted; above, a 3.1.1 client cannot be told, and is cut rather than deceived (M25).
+func (in *inbound) refusePublish(p *mqtt.Publish, code mqtt.Code) (verdict, error) {
+	s := in.s
+	s.refused.Add(1)
+	if p.QoS == 0 {
+		return drop, nil
+	}
+	if s.version < mqtt.V5 {
+		return drop, errRefused
+	}
+	t := mqtt.PUBACK
+	if p.QoS == 2 {
+		t = mqtt.PUBREC
+		in.unreleased.take(p.ID)
+	}
+	in.scratch = mqtt.AppendAck(in.scratch[:0], s.version, t, p.ID, code)
+	return drop, s.w.insert(in.scratch)
+}
+
+// hold remembers a message until it is released.
+func (u *unreleased) hold(id uint16, topic string, retain bool) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.of == nil {
+		u.of = map[uint16]held{}
+	}
+	if len(u.of) >= maxHeld {
+		return errHeld
+	}
+	u.of[id] = held{strings.Clone(topic), retain}
+	return nil
+}
+
+// take returns a message and forgets it.
+func (u *unreleased) take(id uint16) (held, bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	m, ok := u.of[id]
+	delete(u.of, id)
+	return m, ok
+}
+
+// release asks again whether a message at QoS 2 may be published: brokers
+// distribute it only now (M12). If it may not, it must not stay with the broker, which would do so when the client comes back.
+func (in *inbound) release(id uint16) error {
+	s := in.s
+	m, ok := in.unreleased.take(id)
+	if !ok {
+		return nil // published before this connection, and judged then
+	}
+	a := policy.Access{Proto: policy.MQTT, Verb: "publish", Resource: m.topic, QoS: 2, Retain: m.retain, Source: s.source.Addr()}
+	if s.allowed(&a) == credential.OK {
+		return nil
+	}
+	s.refused.Add(1)
+	s.spoiled.Store(true)
+	return errUnreleased
+}
+
+func levels(topic string) int {
+	n := 1
+	for i := range len(topic) {
+		if topic[i] == '/' {
+			n++
+		}
+	}
+	return n
+}

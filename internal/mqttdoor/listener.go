@@ -1,0 +1,254 @@
+package mqttdoor
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"cardea/internal/credential"
+	"cardea/internal/intake"
+	"cardea/internal/mqtt"
+	"cardea/internal/policy"
+)
+
+// Listener says what clients of a listener may show, and what beyond the rules of who they are binds them.
+type Listener struct {
+	Name string
+	// TLS makes it speak TLS; nil is plain TCP. See [Door.TLS].
+	TLS *tls.Config
+	// Tokens and Certificates are the proofs that count; others are not looked at. With neither nobody gets in.
+	// A client that shows both must be the same principal by both.
+	Tokens, Certificates bool
+	// Anonymous is the id of a credential that clients are taken for who show no proof at all; "" for none.
+	Anonymous string
+	// Rules must allow what a client does, beside its own; nil for no further ones.
+	Rules *policy.Set
+	// Proxies are the peers that speak for others by a PROXY header of version 2. If there are any, nobody else may connect.
+	Proxies []netip.Prefix
+	// RefusedFilter is the code for a filter that the rules do not allow; 0 is NotAuthorized. 3.1.1 has only one.
+	RefusedFilter mqtt.Code
+	// Origins are those of web pages that may connect by WebSocket beside the listener's own, as in https://app.example.com.
+	Origins []string
+}
+
+func (l *Listener) refusedFilter() mqtt.Code {
+	if l.RefusedFilter != 0 {
+		return l.RefusedFilter
+	}
+	return mqtt.NotAuthorized
+}
+
+// TLS returns a configuration whose handshakes ask the gate about client
+// certificates, resumed sessions included: VerifyConnection runs then, VerifyPeerCertificate does not (X08).
+func (d *Door) TLS(c *tls.Config, demand bool) *tls.Config {
+	c = c.Clone()
+	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
+	c.NextProtos = []string{"mqtt"}
+	c.ClientAuth = tls.VerifyClientCertIfGiven
+	if demand {
+		c.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	c.VerifyConnection = func(cs tls.ConnectionState) error {
+		leaf := verifiedLeaf(&cs)
+		if leaf == nil {
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(d.ctx, d.limits.Connect)
+		defer cancel()
+		if d.gate.CheckCertificate(ctx, leaf) != credential.OK {
+			return errors.New("the client certificate is not accepted")
+		}
+		return nil
+	}
+	return c
+}
+
+func verifiedLeaf(cs *tls.ConnectionState) *x509.Certificate {
+	if len(cs.VerifiedChains) == 0 || len(cs.VerifiedChains[0]) == 0 {
+		return nil
+	}
+	return cs.VerifiedChains[0][0]
+}
+
+// Serve accepts connections of ln until that is closed, and then returns nil; or until ctx ends, and then returns its error.
+func (d *Door) Serve(ctx context.Context, ln net.Listener, l *Listener) error {
+	err := intake.Loop(ctx, ln, d.log, func(c net.Conn) { d.take(c, l) })
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("MQTT listener %s on %s: %w", l.Name, ln.Addr(), err)
+}
+
+// take seats a connection, or closes it at once.
+func (d *Door) take(c net.Conn, l *Listener) {
+	addr := intake.AddrOf(c.RemoteAddr())
+	proxy := l.speaksFor(addr)
+	if len(l.Proxies) > 0 && !proxy || !proxy && d.failures.Blocked(addr) || !d.seats.Take(addr, proxy) {
+		d.count.turnedAway.Add(1)
+		c.Close()
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ending {
+		d.seats.Leave(addr)
+		c.Close()
+		return
+	}
+	d.running.Go(func() {
+		defer d.seats.Leave(addr)
+		d.shake(c, l, proxy)
+	})
+}
+
+func (l *Listener) speaksFor(addr netip.Addr) bool {
+	for _, p := range l.Proxies {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// shake reads a PROXY header and speaks TLS, where that is due, and serves what comes of it.
+func (d *Door) shake(c net.Conn, l *Listener, proxy bool) {
+	p := peer{source: addrPort(c.RemoteAddr()), local: addrPort(c.LocalAddr())}
+	c.SetDeadline(time.Now().Add(d.limits.Connect)) // M13
+	if proxy {
+		src, dst, err := intake.ReadProxy(c)
+		if err != nil {
+			d.tell(p.source.Addr(), "a connection was refused", "no good PROXY header", nil)
+			c.Close()
+			return
+		}
+		if src.IsValid() {
+			p.source, p.local = src, dst
+		}
+		if d.failures.Blocked(p.source.Addr()) {
+			d.count.turnedAway.Add(1)
+			c.Close()
+			return
+		}
+	}
+	if l.TLS != nil {
+		t := tls.Server(c, l.TLS)
+		if err := t.HandshakeContext(d.ctx); err != nil {
+			d.count.handshakes.Add(1)
+			d.failures.Note(p.source.Addr())
+			d.log.Debug("TLS handshake failed", "listener", l.Name, "source", p.source.Addr().String(), "error", err)
+			c.Close()
+			return
+		}
+		state := t.ConnectionState()
+		p.leaf, c = verifiedLeaf(&state), t
+	}
+	c.SetDeadline(time.Time{})
+	d.serve(c, l, p)
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	if t, ok := a.(*net.TCPAddr); ok {
+		ap := t.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
+	}
+	return netip.AddrPort{}
+}
+
+// serve is one connection from its CONNECT to its end.
+func (d *Door) serve(c net.Conn, l *Listener, p peer) {
+	s := &Session{door: d, listener: l, conn: c, source: p.source, local: p.local}
+	s.w.init(c, d.upstream.Queues())
+	s.in.init(s)
+	s.out.init(s)
+	defer s.in.buf.giveBack()
+	defer func() {
+		if v := recover(); v != nil { // M22: of greeting or concluding; Next and Write have their own
+			d.log.Error("an MQTT connection was ended by a fault of the door", "source", p.source.Addr().String(), "panic", v)
+			c.Close()
+		}
+	}()
+	if !s.open(d.ctx, p) {
+		return
+	}
+	s.lastActive.Store(d.now())
+	if !d.enter(s) {
+		s.finish(ending{how: cut, reason: credential.Draining, code: mqtt.ServerShuttingDown})
+	}
+	err := d.run(s)
+	s.conclude(err)
+}
+
+// run hands the session to the broker. A fault of the broker's ends this session alone.
+func (d *Door) run(s *Session) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			d.log.Error("an MQTT session was ended by a fault of the broker", "session", s.about(), "panic", v)
+			err = errors.New("a fault of the broker")
+		}
+	}()
+	return d.upstream.Run(d.ctx, s)
+}
+
+// conclude says what there is to say, closes, and does what is due after.
+func (s *Session) conclude(err error) {
+	d := s.door
+	s.finish(ending{how: deserted, code: mqtt.ServerUnavailable, err: err})
+	e := s.end.Load()
+	s.farewell(e)
+	d.leave(s)
+	s.watch.Close()
+	if s.spoiled.Load() {
+		s.forget()
+	}
+	d.owners.release(s)
+	d.wills.settle(s, e)
+	d.count.add(s)
+	switch {
+	case e.how == violated && e.err != nil:
+		d.count.violated.Add(1)
+		d.tell(s.source.Addr(), "an MQTT session was ended", e.err.Error(), s)
+	case e.how == deserted && e.err != nil && d.ctx.Err() == nil:
+		d.tell(netip.Addr{}, "an MQTT session lost its broker", e.err.Error(), s)
+	}
+}
+
+// forget makes the broker forget a session that holds a message which must not be published.
+func (s *Session) forget() {
+	ctx, cancel := context.WithTimeout(s.door.ctx, willPatience)
+	defer cancel()
+	if err := s.door.upstream.Forget(ctx, s); err != nil {
+		s.door.log.Error("a message at QoS 2 that is not allowed any more may be published by the broker when its client comes back", "session", s.about(), "error", err)
+	}
+}
+
+// farewell tells the client why, as far as its version has words for it, and closes the connection.
+func (s *Session) farewell(e *ending) {
+	s.out.mu.Lock()
+	connected := s.out.connected
+	s.out.mu.Unlock()
+	switch {
+	case e.how == lost || e.how == violated && errors.Is(e.err, errTooSlow):
+		s.w.kill(errDead)
+		reset(s.conn)
+	case e.how == left || e.how == leftUnwell || e.said:
+		s.last(nil)
+	case !connected:
+		code := e.code
+		if !code.Failed() {
+			code = mqtt.ServerUnavailable
+		}
+		s.last(mqtt.AppendConnack(nil, s.version, &mqtt.Connack{Code: code}))
+	case s.version == mqtt.V5 && e.code.Failed():
+		s.last(mqtt.AppendDisconnect(nil, s.version, e.code, nil))
+	default:
+		s.last(nil)
+	}
+}

@@ -1,0 +1,345 @@
+package mqttdoor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"cardea/internal/credential"
+	"cardea/internal/gate"
+	"cardea/internal/mqtt"
+	"cardea/internal/policy"
+)
+
+// Session is a client's connection from the moment at which its CONNECT was
+// accepted. To the broker behind the door it is the client's side of the
+// connection: Read and Next give what the client sends, as far as it may, and
+// Write takes what the broker sends, and delivers it, as far as that may be.
+type Session struct {
+	door     *Door
+	listener *Listener
+	conn     net.Conn
+	version  mqtt.Version
+	clientID string // as the client calls it
+	key      string // as the broker does: nobody else's session has the same
+	org      string
+	source   netip.AddrPort
+	local    netip.AddrPort
+
+	id    atomic.Pointer[gate.Identity]
+	watch *gate.Watched
+	end   atomic.Pointer[ending]
+	wake  atomic.Pointer[func()] // interrupts what the broker's side waits for
+
+	w         writer
+	keepAlive time.Duration // 1.5 times what was agreed; 0 for none
+	assigned  bool          // the client id is of the door's making
+	clean     bool          // the client wanted a new session
+	imposed   uint16        // keep alive in seconds that the CONNACK is to say; 0 for none
+	will      *will
+
+	in   inbound
+	out  outbound
+	subs subscriptions
+
+	injecting sync.Mutex
+	injected  []byte                       // packets for the broker that are not of the client's making
+	toBroker  atomic.Pointer[func([]byte)] // takes such packets at once; nil: they wait for Next
+
+	reassessing sync.Mutex
+	spoiled     atomic.Bool // the broker holds a message of it that must not be published any more
+
+	counts
+}
+
+// counts are a session's counters.
+type counts struct {
+	messagesIn, messagesOut, bytesIn, bytesOut, refused, dropped atomic.Uint64
+	lastActive                                                   atomic.Int64 // of the client; seconds since 1970
+}
+
+// how a session ended.
+type how uint8
+
+const (
+	lost       how = iota // the connection broke, or the client closed it without a word
+	left                  // the client said so
+	leftUnwell            // it said so, and that its will is to be sent
+	violated              // it broke the protocol, or the rules in a way that ends it
+	cut                   // the gate has cut it
+	silent                // its keep alive is over
+	deserted              // the broker has ended it
+)
+
+// ending is why a session is over; the first one counts.
+type ending struct {
+	how    how
+	reason credential.Reason // with cut
+	code   mqtt.Code         // that is told to the client
+	said   bool              // the broker's own DISCONNECT has told it
+	err    error             // for the log; nil if nothing is to be said
+}
+
+// finish ends the session, if nothing has ended it yet, and wakes whoever waits. It returns at once.
+func (s *Session) finish(e ending) bool {
+	if !s.end.CompareAndSwap(nil, &e) {
+		return false
+	}
+	s.conn.SetReadDeadline(past)
+	if f := s.wake.Load(); f != nil {
+		(*f)()
+	}
+	return true
+}
+
+func (s *Session) over() bool { return s.end.Load() != nil }
+
+// cutBy is what the gate calls: when it returns, nothing is delivered any more.
+func (s *Session) cutBy(why credential.Reason) {
+	s.finish(ending{how: cut, reason: why, code: farewell(why)})
+	s.w.kill(errDead)
+}
+
+// OnEnd says how to interrupt what the broker's side of the session waits for. It is called when the session is over, at once if it is already.
+func (s *Session) OnEnd(interrupt func()) {
+	s.wake.Store(&interrupt)
+	if s.over() {
+		interrupt()
+	}
+}
+
+// Next returns the next bytes for the broker: one or more packets, or a part of
+// one. They are valid until the next call. io.EOF says that the client has said farewell.
+func (s *Session) Next() (run []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil { // M22
+			run, err = nil, s.panicked(p)
+		}
+	}()
+	in := &s.in
+	for {
+		if in.flow.rest == 0 {
+			if p := s.takeInjected(); p != nil {
+				return p, nil
+			}
+		}
+		if s.over() {
+			return nil, io.EOF
+		}
+		run, used, err := in.flow.next(in.buf.bytes())
+		in.buf.done(used)
+		switch {
+		case err != nil:
+			return nil, s.violation(err)
+		case len(run) > 0:
+			s.bytesIn.Add(uint64(used))
+			return run, nil
+		case used > 0:
+			s.bytesIn.Add(uint64(used))
+			continue
+		}
+		if err := in.buf.fill(s.conn); err != nil {
+			if err := s.interrupted(err); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		s.lastActive.Store(s.door.now())
+	}
+}
+
+// interrupted says what an error of reading means: nil that there is something to do, and the session goes on.
+func (s *Session) interrupted(err error) error {
+	switch {
+	case s.over():
+		return io.EOF
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		s.conn.SetReadDeadline(time.Time{}) // it was inject that set one
+		if s.over() {                       // or finish, meanwhile
+			return io.EOF
+		}
+		return nil
+	case errors.Is(err, errPacketTooLarge):
+		return s.violation(err)
+	}
+	s.finish(ending{how: lost})
+	return err
+}
+
+// violation ends a session whose client broke the protocol.
+func (s *Session) violation(err error) error {
+	e := ending{how: violated, code: mqtt.ProtocolError, err: err}
+	if m, ok := errors.AsType[*mqtt.Error](err); ok {
+		e.code = m.Code
+	}
+	s.finish(e)
+	return err
+}
+
+func (s *Session) panicked(p any) error {
+	err := fmt.Errorf("panic: %v", p)
+	s.door.log.Error("an MQTT session was ended by a fault of the door", "session", s.about(), "panic", p)
+	s.finish(ending{how: violated, code: mqtt.Unspecified})
+	return err
+}
+
+// Read is Next for a broker that reads into a buffer of its own.
+func (s *Session) Read(p []byte) (int, error) {
+	if len(s.in.unread) == 0 {
+		run, err := s.Next()
+		if err != nil {
+			return 0, err
+		}
+		s.in.unread = run
+	}
+	n := copy(p, s.in.unread)
+	s.in.unread = s.in.unread[n:]
+	return n, nil
+}
+
+// Mid reports whether what Next returned last ends inside of a packet.
+func (s *Session) Mid() bool { return s.in.flow.mid() }
+
+// inject puts a packet between those of the client. An upstream that does not call Next at the moment finds it at the next call.
+func (s *Session) inject(p []byte) {
+	s.injecting.Lock()
+	s.injected = append(s.injected, p...)
+	s.injecting.Unlock()
+	if !s.over() {
+		s.conn.SetReadDeadline(past)
+	}
+}
+
+func (s *Session) takeInjected() []byte {
+	s.injecting.Lock()
+	defer s.injecting.Unlock()
+	p := s.injected
+	s.injected = nil
+	return p
+}
+
+// Write takes what the broker sends.
+func (s *Session) Write(p []byte) (n int, err error) {
+	defer func() {
+		if v := recover(); v != nil { // M22
+			n, err = 0, s.panicked(v)
+		}
+	}()
+	o := &s.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	b := p
+	if len(o.rest) > 0 {
+		o.rest = append(o.rest, p...)
+		b = o.rest
+	}
+	for {
+		run, used, err := o.flow.next(b)
+		b = b[used:]
+		if len(run) > 0 && err == nil {
+			s.bytesOut.Add(uint64(len(run)))
+			err = s.w.run(run, o.flow.mid())
+		}
+		if err != nil {
+			return 0, s.brokerFailed(err)
+		}
+		if used == 0 {
+			break
+		}
+	}
+	o.keep(b)
+	return len(p), nil
+}
+
+// brokerFailed ends a session to which the broker has written what cannot be delivered.
+func (s *Session) brokerFailed(err error) error {
+	var m *mqtt.Error
+	switch {
+	case errors.Is(err, errTooSlow):
+		s.finish(ending{how: violated, code: mqtt.QuotaExceeded, err: err})
+	case errors.As(err, &m):
+		s.finish(ending{how: deserted, code: mqtt.ServerUnavailable, err: fmt.Errorf("the broker behind the door: %w", err)})
+	default:
+		s.finish(ending{how: lost})
+	}
+	return err
+}
+
+// Close is the broker's: it has ended the session.
+func (s *Session) Close() error {
+	s.finish(ending{how: deserted, code: mqtt.ServerUnavailable})
+	return nil
+}
+
+// Deserted ends a session whose broker is gone; err is for the log.
+func (s *Session) Deserted(err error) {
+	s.finish(ending{how: deserted, code: mqtt.ServerUnavailable, err: err})
+}
+
+// The rest of net.Conn. Deadlines are the door's business.
+var _ net.Conn = (*Session)(nil)
+
+// LocalAddr is that of the client's connection.
+func (s *Session) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(s.local) }
+
+// RemoteAddr is the client's, behind a PROXY header.
+func (s *Session) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(s.source) }
+
+// SetDeadline does nothing.
+func (s *Session) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline does nothing.
+func (s *Session) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline does nothing.
+func (s *Session) SetWriteDeadline(time.Time) error { return nil }
+
+// Key is how the broker calls the session: organisation, principal and client id.
+func (s *Session) Key() string { return s.key }
+
+// allowed asks the gate, and the listener's own rules after it.
+func (s *Session) allowed(a *policy.Access) credential.Reason {
+	d := s.door.gate.Authorize(s.id.Load(), a)
+	if d.Allowed() && s.listener.Rules != nil {
+		d = s.listener.Rules.Decide(a)
+	}
+	return d.Reason
+}
+
+// begin puts the session under the watch of the gate.
+func (s *Session) begin(ctx context.Context, id *gate.Identity) credential.Reason {
+	s.id.Store(id)
+	w, why := s.door.gate.Watch(ctx, id, gate.Live{
+		Door: doorName, Kind: "connection", Source: s.source.Addr(), About: s.about(),
+		Cut: s.cutBy, Changed: s.changed, Traffic: s.traffic,
+	})
+	s.watch = w
+	return why
+}
+
+func (s *Session) about() string {
+	if s.version == mqtt.V5 {
+		return "MQTT 5.0, client " + s.clientID
+	}
+	return "MQTT 3.1.1, client " + s.clientID
+}
+
+func (s *Session) traffic() credential.Traffic {
+	return credential.Traffic{
+		MessagesIn: s.messagesIn.Load(), MessagesOut: s.messagesOut.Load(), BytesIn: s.bytesIn.Load(), BytesOut: s.bytesOut.Load(),
+		Refused: s.refused.Load(), Dropped: s.dropped.Load(), LastActive: time.Unix(s.lastActive.Load(), 0).UTC(),
+	}
+}
+
+// changed is called when rights have changed and the session may go on: what it is subscribed to is looked at again.
+func (s *Session) changed(id *gate.Identity) {
+	s.id.Store(id)
+	go s.reassess()
+}

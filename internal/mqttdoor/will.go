@@ -1,0 +1,198 @@
+package mqttdoor
+
+import (
+	"context"
+	"math"
+	"sync"
+	"time"
+
+	"cardea/internal/credential"
+	"cardea/internal/gate"
+	"cardea/internal/mqtt"
+	"cardea/internal/policy"
+)
+
+// will is a will message and when it is to be sent.
+type will struct {
+	message Message
+	delay   uint32 // in seconds (3.1.3.2.2)
+	expiry  uint32 // of the session, in seconds, which bounds it; the highest value is for ever
+}
+
+func newWill(c *mqtt.Connect) *will {
+	w := &will{expiry: math.MaxUint32, message: Message{
+		Topic: string(c.Will.Topic), Payload: append([]byte(nil), c.Will.Payload...),
+		QoS: c.Will.QoS, Retain: c.Will.Retain, Version: c.Version,
+		Props: c.Will.Props.AppendWithout(nil, mqtt.WillDelay),
+	}}
+	if c.Version == mqtt.V5 {
+		w.delay, _ = c.Will.Props.Number(mqtt.WillDelay)
+		w.expiry, _ = c.Props.Number(mqtt.SessionExpiry)
+	}
+	return w
+}
+
+// isDue says whether a will is to be sent after a session has ended so. What the gate has cut says nothing any more,
+// unless an administrator only kicked it; a server that stops does not speak for its clients, who go to another one.
+func (e *ending) isDue() bool {
+	switch e.how {
+	case left:
+		return false
+	case cut:
+		return e.reason == credential.Kicked
+	}
+	return true
+}
+
+// wills holds the wills that wait for their delay to pass.
+type wills struct {
+	door *Door
+	mu   sync.Mutex
+	of   map[string]*waiting // by the session's key
+	n    sync.WaitGroup      // those being sent
+	over bool
+
+	slots chan struct{} // for those being sent
+}
+
+type waiting struct {
+	timer *time.Timer
+	send  func()
+}
+
+// maxSending bounds wills that are sent at the same time: a network that breaks makes many.
+const maxSending = 32
+
+func (w *wills) init(d *Door) {
+	w.door, w.of, w.slots = d, map[string]*waiting{}, make(chan struct{}, maxSending)
+}
+
+// settle does with the will of a session that is over what is due.
+func (w *wills) settle(s *Session, e *ending) {
+	if s.will == nil || !e.isDue() {
+		return
+	}
+	id, source := s.id.Load(), s
+	send := func() { w.send(source, id) }
+	delay := min(s.will.delay, s.will.expiry)
+	if other := w.door.owners.others(s); other != nil && delay > 0 && !other.clean {
+		return // the session goes on (MQTT-3.1.3-9)
+	} else if other != nil {
+		delay = 0
+	}
+	if delay == 0 {
+		w.begin(send)
+		return
+	}
+	w.wait(s.key, time.Duration(delay)*time.Second, send)
+}
+
+// wait sends after a delay, unless the session is resumed.
+func (w *wills) wait(key string, delay time.Duration, send func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.over {
+		return
+	}
+	if old := w.of[key]; old != nil {
+		old.timer.Stop()
+	}
+	one := &waiting{send: send}
+	w.of[key] = one
+	one.timer = time.AfterFunc(delay, func() {
+		w.mu.Lock()
+		due := w.of[key] == one
+		if due {
+			delete(w.of, key)
+		}
+		w.mu.Unlock()
+		if due {
+			w.begin(send)
+		}
+	})
+}
+
+// resumed is told that a session begins: a will of the one before is not sent if it goes on, and at once if it ends.
+func (w *wills) resumed(key string, clean bool) {
+	w.mu.Lock()
+	one := w.of[key]
+	if one != nil {
+		one.timer.Stop()
+		delete(w.of, key)
+	}
+	w.mu.Unlock()
+	if one != nil && clean {
+		w.begin(one.send)
+	}
+}
+
+// begin sends on a goroutine of its own.
+func (w *wills) begin(send func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.over {
+		return
+	}
+	w.n.Go(func() {
+		w.slots <- struct{}{}
+		defer func() { <-w.slots }()
+		send()
+	})
+}
+
+// willPatience bounds one attempt to publish a will; willRetries are the pauses before further ones.
+const willPatience = 10 * time.Second
+
+var willRetries = []time.Duration{time.Second, 5 * time.Second}
+
+// send asks the rules again, as of now, and publishes.
+func (w *wills) send(s *Session, id *gate.Identity) {
+	d := w.door
+	m := &s.will.message
+	for try := 0; ; try++ {
+		if !w.may(s, id) { // M04, M05
+			d.log.Info("a will is not published: it is not allowed any more", "session", s.about())
+			return
+		}
+		ctx, cancel := context.WithTimeout(d.ctx, willPatience)
+		err := d.upstream.Publish(ctx, s, m)
+		cancel()
+		if err == nil {
+			d.count.wills.Add(1)
+			return
+		}
+		if try == len(willRetries) || !d.pause(willRetries[try]) {
+			d.log.Warn("a will could not be published", "session", s.about(), "error", err)
+			return
+		}
+	}
+}
+
+// may asks whether the identity is still somebody who may publish the will.
+func (w *wills) may(s *Session, id *gate.Identity) bool {
+	ctx, cancel := context.WithTimeout(w.door.ctx, willPatience)
+	defer cancel()
+	watch, why := w.door.gate.Watch(ctx, id, gate.Live{
+		Door: doorName, Kind: "request", Source: s.source.Addr(), About: "will of " + s.clientID, Cut: func(credential.Reason) {},
+	})
+	if why != credential.OK {
+		return false
+	}
+	defer watch.Close()
+	m := &s.will.message
+	return s.allowed(&policy.Access{
+		Proto: policy.MQTT, Verb: "publish", Resource: m.Topic, QoS: m.QoS, Retain: m.Retain, Source: s.source.Addr(),
+	}) == credential.OK
+}
+
+// close forgets what waits and returns when nothing is being sent.
+func (w *wills) close() {
+	w.mu.Lock()
+	w.over = true
+	for _, one := range w.of {
+		one.timer.Stop()
+	}
+	clear(w.of)
+	w.mu.Unlock()
+	w.n.Wait()
+}
