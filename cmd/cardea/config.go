@@ -24,10 +24,10 @@ type config struct {
 	ConsoleListen string
 
 	Routes         []credential.Route // of flags, environment and file
-	MQTTUpstream   string             // "" is the embedded broker
 	HTTPTokenAuth  bool
 	MQTTTokenAuth  bool
 	MQTTTLS        bool
+	MQTT           mqttConfig
 	HTTPTLS        bool
 	TLSCert        string // PEM files; "" is the internal CA
 	TLSKey         string
@@ -55,3 +55,6 @@ func adminTokenPath(data string) string { return filepath.Join(data, "admin.toke
 
 // journalPath is the file in which the store notes revocations, outside of the database (K17).
 func journalPath(data string) string { return filepath.Join(data, "revocations.log") }
+
+// brokerPath is the folder of the embedded MQTT broker.
+func brokerPath(data string) string { return filepath.Join(data, "mqtt") }

@@ -20,14 +20,17 @@ import (
 	"cardea/internal/credential"
 	"cardea/internal/grpcdoor"
 	"cardea/internal/httpdoor"
+	"cardea/internal/mqttdoor"
 )
 
 // doors are the listeners of a node and what serves them.
 type doors struct {
 	httpL, grpcL, consoleL, socketL net.Listener
+	mqttL                           []mqttBound // the plain one, the one with TLS, further ones
 
 	http    *httpdoor.Door
 	grpc    *grpcdoor.Door
+	mqtt    *mqttdoor.Door // nil if nobody listens for it
 	console *http.Server
 	socket  *http.Server
 }
@@ -45,16 +48,25 @@ func (d *doors) bind(c *config) error {
 		if l.addr == "" {
 			continue
 		}
-		bound, err := net.Listen("tcp", l.addr)
-		if errors.Is(err, syscall.EADDRINUSE) {
-			return fmt.Errorf("%s: the address %s is in use by another program: stop it, or choose another address", l.flag, l.addr)
-		}
+		bound, err := listenOn(l.flag, l.addr)
 		if err != nil {
-			return fmt.Errorf("%s: %w", l.flag, err)
+			return err
 		}
 		*l.to = bound
 	}
-	return nil
+	return d.bindMQTT(c)
+}
+
+// listenOn takes a port; an error names the option that asked for it.
+func listenOn(option, addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s: the address %s is in use by another program: stop it, or choose another address", option, addr)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", option, err)
+	}
+	return l, nil
 }
 
 // makeDoors makes what serves the listeners.
@@ -62,6 +74,9 @@ func (n *node) makeDoors() (err error) {
 	d, c := &n.doors, n.config
 	reserved := http.NewServeMux()
 	if n.doors.http, err = n.newHTTPDoor(reserved); err != nil {
+		return err
+	}
+	if err := n.makeMQTTDoor(reserved); err != nil {
 		return err
 	}
 	n.api, err = api.New(api.Config{
@@ -133,6 +148,7 @@ func (n *node) start(ctx context.Context) error {
 	d := &n.doors
 	n.run("http", d.httpL, func(l net.Listener) error { return d.http.Serve(behind, l) })
 	n.run("grpc", d.grpcL, d.grpc.Serve)
+	n.startMQTT(behind)
 	n.run("console", d.consoleL, func(l net.Listener) error {
 		if d.console.TLSConfig != nil {
 			return d.console.ServeTLS(l, "", "")
@@ -143,9 +159,6 @@ func (n *node) start(ctx context.Context) error {
 	n.serving.Store(true)
 	if n.doors.httpL != nil && n.config.HTTPTokenAuth {
 		n.log.Info("HTTP token authentication enabled")
-	}
-	if n.config.MQTTListen != "" || n.config.MQTTTLSListen != "" {
-		n.log.Info("the MQTT door is not part of this version; --mqtt-listen has no effect")
 	}
 	return nil
 }
@@ -184,7 +197,7 @@ func (n *node) drain() {
 	defer cancel()
 	var all sync.WaitGroup
 	for _, shutdown := range []func(context.Context) error{
-		n.doors.http.Shutdown, n.doors.grpc.Shutdown, n.doors.console.Shutdown, n.doors.socket.Shutdown,
+		n.doors.http.Shutdown, n.doors.grpc.Shutdown, n.doors.console.Shutdown, n.doors.socket.Shutdown, n.drainMQTT,
 	} {
 		all.Go(func() {
 			if err := shutdown(ctx); err != nil {
@@ -205,6 +218,9 @@ func (d *doors) close() {
 			open = append(open, l)
 		}
 	}
+	for _, b := range d.mqttL {
+		open = append(open, b.Listener)
+	}
 	for _, s := range []*http.Server{d.console, d.socket} {
 		if s != nil {
 			open = append(open, s)
@@ -223,7 +239,8 @@ func (n *node) addresses() ready {
 		}
 		return l.Addr().String()
 	}
-	return ready{HTTP: addr(n.doors.httpL), GRPC: addr(n.doors.grpcL), Console: addr(n.doors.consoleL), PID: os.Getpid()}
+	plain, secure := n.mqttAddresses()
+	return ready{HTTP: addr(n.doors.httpL), MQTT: plain, MQTTS: secure, GRPC: addr(n.doors.grpcL), Console: addr(n.doors.consoleL), PID: os.Getpid()}
 }
 
 func (n *node) scheme() string {

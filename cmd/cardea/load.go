@@ -82,6 +82,7 @@ func (a *app) loadConfig(flags *pflag.FlagSet) (*config, error) {
 		}
 	}
 	c.Routes = append(c.Routes, fileRoutes(file)...)
+	c.MQTT.Listeners = file["mqtt_listener"].listeners
 	c.check(&problems)
 	if err := problems.Err(); err != nil {
 		return nil, usageError{&credential.Error{Kind: credential.Invalid, Message: "the configuration is not valid", Fields: problems}}
@@ -125,6 +126,8 @@ type fileValue struct {
 	where  string
 	values []string
 	routes []credential.Route // of [[route]] tables
+
+	listeners []mqttListener // of [[mqtt_listener]] tables
 }
 
 // readConfigFile reads the file that --config or CARDEA_CONFIG names, strictly.
@@ -150,7 +153,7 @@ func (a *app) readConfigFile(flags *pflag.FlagSet, problems *credential.Problems
 	file := map[string]fileValue{}
 	known := append(options(), option{name: "data"})
 	for _, key := range slices.Sorted(maps.Keys(tree)) {
-		if key != "route" && !slices.ContainsFunc(known, func(o option) bool { return slices.Contains(o.spellings(), key) }) {
+		if key != "route" && key != "mqtt_listener" && !slices.ContainsFunc(known, func(o option) bool { return slices.Contains(o.spellings(), key) }) {
 			problems.Add(path, "does not know the key %q", key)
 		}
 	}
@@ -158,6 +161,7 @@ func (a *app) readConfigFile(flags *pflag.FlagSet, problems *credential.Problems
 		readKey(meta, tree, path, o, file, problems)
 	}
 	readRoutes(meta, tree, path, file, problems)
+	readMQTTListeners(meta, tree, path, file, problems)
 	for _, key := range meta.Undecoded() {
 		if len(key) > 1 { // the others are known by now
 			problems.Add(path, "does not know the key %q", key.String())
@@ -272,19 +276,25 @@ func (c *config) check(problems *credential.Problems) {
 	if c.KeystorePasswordEnv != "" && c.KeystorePasswordCommand != "" {
 		problems.Add("--keystore-password-env", "and --keystore-password-command exclude each other")
 	}
+	c.checkMQTT(problems)
 	c.checkPorts(problems)
 }
 
 // checkPorts finds two listeners on one address.
 func (c *config) checkPorts(problems *credential.Problems) {
 	seen := map[string]string{}
-	for _, l := range []struct{ flag, addr string }{
+	type named struct{ flag, addr string }
+	all := []named{
 		{"--http-listen", c.HTTPListen},
 		{"--grpc-listen", c.GRPCListen},
 		{"--console-listen", c.ConsoleListen},
 		{"--mqtt-listen", c.MQTTListen},
 		{"--mqtt-tls-listen", c.MQTTTLSListen},
-	} {
+	}
+	for _, l := range c.MQTT.Listeners {
+		all = append(all, named{"mqtt_listener " + printable(l.Name), l.Listen})
+	}
+	for _, l := range all {
 		if _, port, _ := net.SplitHostPort(l.addr); l.addr == "" || port == "0" {
 			continue
 		}

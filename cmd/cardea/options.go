@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,7 +34,7 @@ func (o option) env() string {
 
 // options is the table of everything that `cardea serve` can be told.
 func options() []option {
-	return append(doorOptions(), append(tlsOptions(), nodeOptions()...)...)
+	return slices.Concat(doorOptions(), mqttOptions(), tlsOptions(), nodeOptions())
 }
 
 func doorOptions() []option {
@@ -44,7 +45,6 @@ func doorOptions() []option {
 		{name: "grpc-listen", value: "ADDR", def: "127.0.0.1:5655", usage: "where gRPC is served, always with TLS", set: listen(func(c *config) *string { return &c.GRPCListen })},
 		{name: "console-listen", value: "ADDR", def: "127.0.0.1:5656", usage: "where the console is served, an origin of its own", set: listen(func(c *config) *string { return &c.ConsoleListen })},
 		{name: "http-upstream", value: "PREFIX=URL", usage: "sends a path prefix to an upstream, as in /db/=http://127.0.0.1:8086", list: true, set: setRoute},
-		{name: "mqtt-upstream", value: "URL", usage: "broker behind the MQTT door, tcp://host:1883 or tls://host:8883 (default: the embedded one)", set: setMQTTUpstream},
 		{name: "http-enable-token-auth", def: "true", boolean: true, usage: "the HTTP door accepts tokens", set: boolean(func(c *config) *bool { return &c.HTTPTokenAuth })},
 		{name: "mqtt-enable-token-auth", def: "true", boolean: true, usage: "the MQTT door accepts tokens", set: boolean(func(c *config) *bool { return &c.MQTTTokenAuth })},
 		{name: "mqtt-enable-tls", def: "false", boolean: true, usage: "the MQTT listener speaks TLS and demands a client certificate", set: boolean(func(c *config) *bool { return &c.MQTTTLS })},
@@ -170,14 +170,6 @@ func isHostName(s string) bool {
 		}
 	}
 	return true
-}
-
-func setMQTTUpstream(c *config, v string) error {
-	if u, err := url.Parse(v); v != "" && (err != nil || u.Scheme != "tcp" && u.Scheme != "tls" || u.Port() == "" || u.User != nil) {
-		return fmt.Errorf("must be tcp://HOST:PORT or tls://HOST:PORT")
-	}
-	c.MQTTUpstream = v
-	return nil
 }
 
 func setDB(c *config, v string) error {

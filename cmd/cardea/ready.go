@@ -8,6 +8,8 @@ import (
 // ready is the content of --ready-file: where each door accepts.
 type ready struct {
 	HTTP    string `json:"http,omitempty"`
+	MQTT    string `json:"mqtt,omitempty"`
+	MQTTS   string `json:"mqtts,omitempty"` // where MQTT over TLS is served
 	GRPC    string `json:"grpc,omitempty"`
 	Console string `json:"console,omitempty"`
 	PID     int    `json:"pid"`

@@ -81,9 +81,15 @@ func (n *node) announce(w io.Writer) error {
 			return fmt.Errorf("--ready-file: %w", err)
 		}
 	}
-	n.log.Info("ready", "http", r.HTTP, "grpc", r.GRPC, "console", r.Console, "data", n.config.Data, "version", version())
+	n.log.Info("ready", "http", r.HTTP, "mqtt", r.MQTT, "grpc", r.GRPC, "console", r.Console, "data", n.config.Data, "version", version())
 	if r.HTTP != "" {
 		fmt.Fprintf(w, "HTTP         %s\n", n.httpURL())
+	}
+	if r.MQTT != "" {
+		fmt.Fprintf(w, "MQTT         %s\n", r.MQTT)
+	}
+	if r.MQTTS != "" && r.MQTTS != r.MQTT {
+		fmt.Fprintf(w, "MQTT         %s (TLS, client certificates)\n", r.MQTTS)
 	}
 	if r.GRPC != "" {
 		fmt.Fprintf(w, "gRPC         %s (TLS)\n", r.GRPC)

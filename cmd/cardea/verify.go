@@ -26,6 +26,7 @@ func (q *tokenQuestion) flags(c *cobra.Command) {
 	f.StringVar(&q.IP, "ip", "", "`ADDRESS` it comes from")
 	f.IntVar(&q.QoS, "qos", 0, "of an MQTT publication or subscription")
 	f.BoolVar(&q.Retain, "retain", false, "of an MQTT publication")
+	f.StringVar(&q.ClientID, "client-id", "", "of the MQTT client, for rules with ${client_id}")
 }
 
 func (a *app) readToken(q *tokenQuestion) error {

@@ -17,6 +17,7 @@ import (
 
 	"cardea/internal/api"
 	"cardea/internal/authority"
+	"cardea/internal/broker"
 	"cardea/internal/ca"
 	"cardea/internal/credential"
 	"cardea/internal/gate"
@@ -37,6 +38,7 @@ type node struct {
 	authority *authority.Authority
 	api       *api.API
 	doors     doors
+	broker    *broker.Broker // behind the MQTT door; nil if that is somebody else's
 	closers   []io.Closer // what a demo has put behind the doors
 
 	serving atomic.Bool // all doors accept
@@ -195,6 +197,11 @@ func (n *node) close() {
 	n.doors.close()
 	for _, c := range slices.Backward(n.closers) {
 		_ = c.Close() // nobody needs it any more
+	}
+	if n.broker != nil {
+		if err := n.broker.Close(); err != nil {
+			n.log.Error("the MQTT broker did not close well", "error", err)
+		}
 	}
 	if n.gate != nil {
 		if err := n.gate.Close(); err != nil {

@@ -605,6 +605,18 @@ func TestVerifyAndExplain(t *testing.T) {
 	if r := w.do("POST", "/verify", `{"token":"cardea_dev_x"}`).is(200); !strings.Contains(string(r.body), `"reason":"malformed_token"`) {
 		t.Errorf("malformed: %s", r.body)
 	}
+	w.do("POST", "/scopes", `{"name":"t:own","rules":[{"permission":"allow","action":"mqtt:publish","resource":"dev/${principal}/${attr.site}/${client_id}"}]}`).is(201)
+	w.do("PATCH", "/principals/pump-1", `{"attrs":{"site":"north"}}`).is(200)
+	own := w.token(view.NewCredential{Kind: "device_token", Principal: "pump-1", Scopes: []string{"t:own"}})
+	q := view.Verify{Token: own.Secret, Action: "mqtt:publish", Resource: "dev/pump-1/north/c1", ClientID: "c1"}
+	if w.do("POST", "/explain", q).is(200).into(&v); !v.Allowed {
+		t.Errorf("a template: %+v", v)
+	}
+	q.ClientID = "" // M10
+	w.do("POST", "/explain", q).is(200).into(&v)
+	if i := slices.IndexFunc(v.Rules, func(l view.Look) bool { return l.Scope == "t:own" }); v.Allowed || v.Reason != "no_rule" || i < 0 || v.Rules[i].Why != "template" {
+		t.Errorf("a template without a value: %+v", v)
+	}
 	reader := w.caller("reader", "api:credentials:read /credentials/*")
 	w.as(reader, "POST", "/verify", view.Verify{Token: made.Secret}).problem(403)
 	w.as(reader, "POST", "/explain", view.Verify{Token: made.Secret}).problem(403)

@@ -97,7 +97,7 @@ func question(q view.Verify) (*gate.Evidence, *policy.Access, error) {
 	if e, ok := err.(*credential.Error); ok {
 		p = append(p, e.Fields...)
 	}
-	a.QoS, a.Retain, a.Source = byte(q.QoS), q.Retain, ev.Source
+	a.QoS, a.Retain, a.ClientID, a.Source = byte(q.QoS), q.Retain, q.ClientID, ev.Source
 	return ev, &a, p.Err()
 }
 

@@ -2,8 +2,10 @@ package authority
 
 import (
 	"context"
+	"slices"
 
 	"cardea/internal/credential"
+	"cardea/internal/policy"
 )
 
 // book is the scopes and roles of one organisation, as of one moment.
@@ -50,6 +52,28 @@ func (b *book) ofRoles(roles []string) []credential.Rule {
 		rules = append(rules, b.ofScopes(b.roles[name].Scopes)...)
 	}
 	return rules
+}
+
+// speaksOf reports whether some rule has a variable for an attribute that is not the same in both.
+// Who has such a rule has other rights with another value.
+func (b *book) speaksOf(old, now map[string]string) bool {
+	for _, attrs := range []map[string]string{old, now} {
+		for name := range attrs {
+			if old[name] != now[name] && b.hasVariable(name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (b *book) hasVariable(attr string) bool {
+	for _, s := range b.scopes {
+		if slices.ContainsFunc(s.Rules, func(r credential.Rule) bool { return policy.Speaks(&r, attr) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // mayIssue refuses unless c may itself all that a credential of a principal

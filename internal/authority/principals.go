@@ -143,7 +143,7 @@ func (a *Authority) updatePrincipal(ctx context.Context, c Caller, old credentia
 		return old, err
 	}
 	gain := granted(b.ofRoles(old.Roles), b.ofRoles(p.Roles))
-	if old.Disabled && !p.Disabled {
+	if old.Disabled && !p.Disabled || b.speaksOf(old.Attrs, p.Attrs) {
 		gain = granted(nil, b.ofRoles(p.Roles))
 	}
 	if err := mayGrant(c, "the principal", gain); err != nil {

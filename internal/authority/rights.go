@@ -93,8 +93,7 @@ func granted(old, now []credential.Rule) []credential.Rule {
 	}
 	for _, r := range old {
 		if r.Permission == credential.Deny && !has[ruleKey(r)] {
-			r.Permission = credential.Allow
-			more = append(more, r)
+			more = append(more, policy.Undone(r))
 		}
 	}
 	return more

@@ -102,6 +102,41 @@ func TestNobodyGrantsWhatTheyDoNotHave(t *testing.T) {
 	h.must(err)
 }
 
+// J26, M10: what a template could be is granted with it, and an attribute that one speaks of is a grant.
+func TestTemplatesAreGrants(t *testing.T) {
+	h := newHouse(t)
+	ctx := t.Context()
+	s := h.scope("site", allow("mqtt:publish", "plant/${attr.site}/#"), allow("http:GET", "/own/${principal}"),
+		credential.Rule{Permission: credential.Deny, Action: "mqtt:publish", Resource: "${attr.area}/secret"})
+	h.role("siter", "site")
+	h.principal(credential.Device, "pump-1", "siter")
+	narrow := h.caller("api:*:* *", "mqtt:publish plant/north/#", "http:GET /own/pump-1", "mqtt:publish plant/${attr.site}/#")
+	wide := h.caller("api:*:* *", "mqtt:publish plant/+/#", "http:GET /own/*")
+	attrs := func(c Caller, m map[string]string) error {
+		_, err := h.UpdatePrincipal(ctx, c, "pump-1", PrincipalPatch{Attrs: &m})
+		return err
+	}
+	create := func(c Caller, name string) error {
+		_, err := h.CreatePrincipal(ctx, c, NewPrincipal{Kind: credential.Device, Name: name, Roles: []string{"siter"}})
+		return err
+	}
+	for _, m := range []map[string]string{{"site": "north"}, {"site": "south", "room": "1"}, {"area": "x"}} {
+		fails(t, attrs(narrow, m), credential.NoRight, "nobody grants what they do not have")
+	}
+	fails(t, create(narrow, "pump-2"), credential.NoRight, "mqtt:publish on plant/${attr.site}/#")
+	h.must(attrs(narrow, map[string]string{"room": "1"})) // no rule speaks of it
+	h.must(attrs(wide, map[string]string{"room": "1", "site": "south"}))
+	h.must(attrs(narrow, map[string]string{"room": "2", "site": "south"}))
+	h.must(create(wide, "pump-2"))
+
+	// Without its deny a device gets to all topics named secret, $SYS/secret as well.
+	s.Rules = s.Rules[:2]
+	_, err := h.PutScope(ctx, h.caller("api:*:* *", "mqtt:publish +/secret"), s)
+	fails(t, err, credential.NoRight, "mqtt:publish on *")
+	_, err = h.PutScope(ctx, h.caller("api:*:* *", "mqtt:publish *"), s)
+	h.must(err)
+}
+
 // A deny that is taken out of a scope, or a principal that is enabled again, is a grant too.
 func TestTakingAwayADenyIsAGrant(t *testing.T) {
 	h := newHouse(t)

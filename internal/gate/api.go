@@ -30,10 +30,9 @@ type Identity struct {
 	with     *entry    // the certificate that was shown beside a token; nil for none
 
 	Org           string
-	Principal     string // name
+	policy.Holder // the principal's name and attributes
 	PrincipalID   string
 	PrincipalKind credential.PrincipalKind
-	Attrs         map[string]string
 	Credential    string // ID
 	Kind          credential.Kind
 	Proof         int       // version
@@ -47,14 +46,15 @@ type Live struct {
 	Kind   string // "connection", "upgrade", "stream", "request"
 	Source netip.Addr
 	About  string
-	// Access, if not nil, is asked again whenever rights change; a session that may no longer do it is cut.
+	// Access, if not nil, is asked again whenever rights or the principal's attributes change; a session that may no longer do it is cut.
 	Access *policy.Access
 	// Cut ends it. It is called at most once, from the gate's goroutines, and must return
 	// at once, whatever the peer does (set deadlines, close; never write and wait).
 	Cut func(credential.Reason)
 	// Traffic, if not nil, tells what has passed; it is asked when sessions are listed.
 	Traffic func() credential.Traffic
-	// Changed, if not nil, is told of the new identity when rights change and it may go on.
+	// Changed, if not nil, is told of the new identity when rights, attributes or the deadline change and
+	// it may go on. The rights may be the same ones: what their templates expand to is another matter.
 	// It must return at once, like Cut.
 	Changed func(*Identity)
 }

@@ -21,7 +21,7 @@ func TestIdentity(t *testing.T) {
 
 	id := h.accepted(token)
 	want := &Identity{
-		Org: "default", Principal: "pump-1", PrincipalID: c.Principal, PrincipalKind: credential.Device,
+		Org: "default", Holder: policy.Holder{Principal: "pump-1"}, PrincipalID: c.Principal, PrincipalKind: credential.Device,
 		Credential: c.ID, Kind: credential.DeviceToken, Proof: 1, Scopes: []string{"db:write"}, Deadline: ends,
 	}
 	if d := cmp.Diff(want, id, cmpopts.IgnoreUnexported(Identity{}), cmpopts.EquateEmpty()); d != "" {

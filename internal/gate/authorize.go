@@ -13,7 +13,7 @@ import (
 const againTime = 2 * time.Second
 
 // Authorize answers "may it", by the rights of the identity as of now. It does
-// not allocate. If the identity's credential was changed since it was
+// not allocate, but for subscriptions and very long values where rules have templates. If the identity's credential was changed since it was
 // authenticated, that is looked at again, and the reason of the decision may
 // be any that Authenticate gives.
 func (g *Gate) Authorize(id *Identity, a *policy.Access) policy.Decision {
@@ -23,7 +23,7 @@ func (g *Gate) Authorize(id *Identity, a *policy.Access) policy.Decision {
 	if id.entry.dead.Load() || id.with != nil || g.shut.Load() != 0 {
 		return g.authorizeAgain(id, a)
 	}
-	d := id.entry.rights.cur.Load().Decide(a)
+	d := id.entry.may().Decide(a)
 	if d.Reason != credential.OK {
 		g.denied(id.entry, a, d.Reason)
 	}
@@ -41,7 +41,7 @@ func (g *Gate) authorizeAgain(id *Identity, a *policy.Access) policy.Decision {
 		g.denied(id.entry, a, why)
 		return policy.Decision{Reason: why}
 	}
-	d := e.rights.cur.Load().Decide(a)
+	d := e.may().Decide(a)
 	if d.Reason != credential.OK {
 		g.denied(e, a, d.Reason)
 	}
@@ -148,5 +148,5 @@ func (g *Gate) Rights(id *Identity) policy.Rights {
 	if why != credential.OK {
 		return policy.Rights{}
 	}
-	return e.rights.cur.Load().Rights
+	return e.may()
 }

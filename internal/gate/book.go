@@ -25,8 +25,8 @@ type rights struct {
 
 // compiled is what rights are at the moment. It is replaced only when it changes.
 type compiled struct {
-	policy.Rights
-	names []string // the effective scopes
+	policy.Rights          // without a holder: credentials of many principals share it
+	names         []string // the effective scopes
 }
 
 // book is the policy as of now and the rights made from it.

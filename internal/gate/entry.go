@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"cardea/internal/credential"
+	"cardea/internal/policy"
 )
 
 // key is a credential's id, 12 bytes, in a form that compares fast.
@@ -131,8 +132,8 @@ func newEntry(rec *credential.Record, r *rights, org string, nets *networks) *en
 	proto.flags = flagsOf(c, p)
 	now := r.cur.Load()
 	made := Identity{
-		Org: org, Principal: text[len(c.ID)+len(p.ID):], PrincipalID: text[len(c.ID) : len(c.ID)+len(p.ID)],
-		PrincipalKind: constantKind(p.Kind), Attrs: p.Attrs, Credential: text[:len(c.ID)], Kind: c.Kind,
+		Org: org, Holder: policy.Holder{Principal: text[len(c.ID)+len(p.ID):], Attrs: p.Attrs}, PrincipalID: text[len(c.ID) : len(c.ID)+len(p.ID)],
+		PrincipalKind: constantKind(p.Kind), Credential: text[:len(c.ID)], Kind: c.Kind,
 		Scopes: now.names, compiled: now,
 	}
 	var newest, last *entry
@@ -252,6 +253,20 @@ func (g *Gate) identity(e *entry) *Identity {
 		g.charge(e, int64(unsafe.Sizeof(fresh))) // from now on it has two
 	}
 	return &fresh
+}
+
+// may returns what e may now.
+func (e *entry) may() policy.Rights {
+	r := e.rights.cur.Load().Rights
+	r.Holder = &e.made.Holder
+	return r
+}
+
+// may returns what id might when it was made.
+func (id *Identity) may() policy.Rights {
+	r := id.compiled.Rights
+	r.Holder = &id.Holder
+	return r
 }
 
 // version returns the version n of e's credential, or nil.

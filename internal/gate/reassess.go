@@ -76,7 +76,7 @@ func (g *Gate) reassessOne(ctx context.Context, w *Watched) error {
 // goOn gives a session its new identity, unless that may not do what the session does.
 func (g *Gate) goOn(w *Watched, id *Identity) credential.Reason {
 	if a := w.live.Access; a != nil {
-		if d := id.compiled.Decide(a); !d.Allowed() {
+		if d := id.may().Decide(a); !d.Allowed() {
 			return d.Reason
 		}
 	}

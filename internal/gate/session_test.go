@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cardea/internal/credential"
+	"cardea/internal/policy"
 )
 
 // cutter notes how a session was cut.
@@ -192,6 +193,101 @@ func TestChangeOfRights(t *testing.T) {
 	}
 	if unconcerned.told.Load() != 0 {
 		t.Error("a session that it does not concern was told")
+	}
+}
+
+// M10: the rules of two principals may be the same compiled ones; what their templates expand to is each one's own.
+func TestTemplatesAreOfThePrincipal(t *testing.T) {
+	h := newHouse(t)
+	h.scope("own", allow("http:POST", "/db/${principal}"), allow("mqtt:publish", "dev/${principal}/${client_id}"))
+	h.role("own", "own")
+	one, _ := h.token(h.device("pump-1", "own"))
+	two, _ := h.token(h.device("pump-2", "own"))
+	a, b := h.accepted(one), h.accepted(two)
+	if a.compiled != b.compiled {
+		t.Fatal("the two do not share their rights")
+	}
+	for _, c := range []struct {
+		id   *Identity
+		a    policy.Access
+		want bool
+	}{
+		{a, policy.Access{Proto: policy.HTTP, Verb: "POST", Resource: "/db/pump-1"}, true},
+		{a, policy.Access{Proto: policy.HTTP, Verb: "POST", Resource: "/db/pump-2"}, false},
+		{b, policy.Access{Proto: policy.HTTP, Verb: "POST", Resource: "/db/pump-2"}, true},
+		{a, policy.Access{Proto: policy.MQTT, Verb: "publish", Resource: "dev/pump-1/c", ClientID: "c"}, true},
+		{a, policy.Access{Proto: policy.MQTT, Verb: "publish", Resource: "dev/pump-1/c", ClientID: "d"}, false},
+		{a, policy.Access{Proto: policy.MQTT, Verb: "publish", Resource: "dev/pump-2/c", ClientID: "c"}, false},
+	} {
+		if got := h.gate.Authorize(c.id, &c.a).Allowed(); got != c.want {
+			t.Errorf("%s, %+v: %v", c.id.Principal, c.a, got)
+		}
+		v := h.gate.Verify(t.Context(), h.org, &Evidence{Token: map[*Identity]string{a: one, b: two}[c.id]}, &c.a, true)
+		if v.Allowed != c.want || len(v.Looks) != 2 || (v.Looks[0].Matches || v.Looks[1].Matches) != c.want {
+			t.Errorf("Verify for %s, %+v: %+v", c.id.Principal, c.a, v)
+		}
+		if got := h.gate.Rights(c.id).Decide(&c.a).Allowed(); got != c.want {
+			t.Errorf("Rights of %s, %+v: %v", c.id.Principal, c.a, got)
+		}
+	}
+	own := &policy.Access{Proto: policy.HTTP, Verb: "POST", Resource: "/db/pump-1", Source: here}
+	if n := testing.AllocsPerRun(100, func() {
+		if !h.gate.Authorize(a, own).Allowed() {
+			t.Fatal("refused")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// M10: with its attributes a principal's rights change, though its rules do not. Who knows it by
+// the old ones is judged by the new ones, and its sessions are told, or cut.
+func TestChangeOfAttributes(t *testing.T) {
+	h := newHouse(t)
+	h.scope("site", allow("http:POST", "/plant/${attr.site}/*"))
+	h.role("sited", "site")
+	p := h.device("pump-1", "sited")
+	attrs := func(site string) {
+		p.Attrs = map[string]string{"site": site}
+		h.change("principal", p.ID, credential.UpdatePrincipal{Principal: p})
+		p.Version++
+	}
+	at := func(site string) *policy.Access {
+		return &policy.Access{Proto: policy.HTTP, Verb: "POST", Resource: "/plant/" + site + "/x", Source: here}
+	}
+	attrs("north")
+	token, _ := h.token(p)
+	id := h.accepted(token)
+	var does, open, other cutter
+	l := does.live("stream")
+	l.Access = at("north")
+	h.watch(id, l)
+	h.watch(id, open.live("connection"))
+	attrs("north") // the same again takes nothing away
+	if does.n.Load() != 0 || !h.gate.Authorize(id, at("north")).Allowed() {
+		t.Fatal("not allowed before the change")
+	}
+
+	told := open.told.Load()
+	attrs("south")
+	does.is(t, credential.NoRule)
+	now := open.changed.Load()
+	if open.n.Load() != 0 || open.told.Load() != told+1 || now == nil || now.Attrs["site"] != "south" || now.compiled != id.compiled {
+		t.Fatalf("the open session: cut %d times, told %d, %+v", open.n.Load(), open.told.Load()-told, now)
+	}
+	for _, id := range []*Identity{id, now, h.accepted(token)} {
+		if h.gate.Authorize(id, at("north")).Allowed() || !h.gate.Authorize(id, at("south")).Allowed() || !h.gate.Rights(id).Decide(at("south")).Allowed() {
+			t.Errorf("with %v the old attribute still counts", id.Attrs)
+		}
+	}
+	l = other.live("stream")
+	l.Access = at("north")
+	if _, why := h.gate.Watch(t.Context(), id, l); why != credential.NoRule {
+		t.Errorf("a session that begins with what was known before: %v", why)
+	}
+	attrs("+")
+	if h.gate.Authorize(now, at("+")).Allowed() || h.gate.Authorize(now, at("south")).Allowed() {
+		t.Error("a wildcard as an attribute allows something")
 	}
 }
 

@@ -120,7 +120,7 @@ func (g *Gate) admit(ctx context.Context, w *Watched) credential.Reason {
 	}
 	if id != old {
 		if a := w.live.Access; a != nil {
-			if d := id.compiled.Decide(a); !d.Allowed() {
+			if d := id.may().Decide(a); !d.Allowed() {
 				return d.Reason
 			}
 		}

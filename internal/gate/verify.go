@@ -26,7 +26,7 @@ func (g *Gate) Verify(ctx context.Context, org string, ev *Evidence, a *policy.A
 	}
 	v.Identity = g.identity(e)
 	v.Expires = v.Identity.Deadline
-	rights := e.rights.cur.Load().Rights
+	rights := e.may()
 	if a != nil && v.Reason == credential.OK {
 		v.Reason = rights.Decide(a).Reason
 	}

@@ -11,6 +11,7 @@ import (
 
 	"cardea/internal/credential"
 	"cardea/internal/gate"
+	"cardea/internal/intake"
 )
 
 // credentials returns the transport's: TLS always, with a client certificate
@@ -88,7 +89,7 @@ func (w *watching) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo
 func (d *Door) watchConn(raw net.Conn, leaf *x509.Certificate) (*gate.Watched, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
 	defer cancel()
-	source := sourceOf(raw.RemoteAddr())
+	source := intake.AddrOf(raw.RemoteAddr())
 	id, out := d.gate.Authenticate(ctx, &gate.Evidence{Certificate: leaf, Source: source, Door: "grpc"})
 	if !accepted(out.Reason) {
 		return nil, errCertificate

@@ -146,6 +146,12 @@ func TestCheck(t *testing.T) {
 	if !r.Allowed || r.Reason != "ok" || r.Principal != "pump-1" || r.PrincipalKind != "device" || r.Credential != b.Token.Credential.ID || r.Org != "default" || r.ExpiresAt == nil {
 		t.Errorf("allowed: %v", r)
 	}
+	own := w.service("owner", allow("mqtt:publish", "own/${principal}/${client_id}")).Secret.Reveal()
+	for id, want := range map[string]string{"c1": "ok", "c2": "no_rule", "": "no_rule", "+": "no_rule"} { // M10
+		if r := ask(&cardeav1.CheckRequest{Token: own, Action: "mqtt:publish", Resource: "own/owner/c1", ClientId: id}); r.Reason != want {
+			t.Errorf("client id %q: %v", id, r)
+		}
+	}
 	if r := ask(&cardeav1.CheckRequest{Token: text, Action: "api:principals:create", Resource: "/principals/x"}); r.Allowed || r.Reason != "no_rule" {
 		t.Errorf("no rule: %v", r)
 	}

@@ -3,7 +3,6 @@ package grpcdoor
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"runtime/debug"
 	"strings"
@@ -19,6 +18,7 @@ import (
 
 	"cardea/internal/credential"
 	"cardea/internal/gate"
+	"cardea/internal/intake"
 	"cardea/internal/policy"
 )
 
@@ -93,7 +93,7 @@ func access(method string, source netip.Addr) *policy.Access {
 func evidence(ctx context.Context) (gate.Evidence, error) {
 	ev := gate.Evidence{Door: "grpc"}
 	if p, ok := peer.FromContext(ctx); ok {
-		ev.Source = sourceOf(p.Addr)
+		ev.Source = intake.AddrOf(p.Addr)
 		ev.Certificate = leafOf(p.AuthInfo)
 	}
 	md, _ := metadata.FromIncomingContext(ctx)
@@ -109,13 +109,6 @@ func evidence(ctx context.Context) (gate.Evidence, error) {
 		ev.Token = token
 	}
 	return ev, nil
-}
-
-func sourceOf(a net.Addr) netip.Addr {
-	if t, ok := a.(*net.TCPAddr); ok {
-		return t.AddrPort().Addr().Unmap()
-	}
-	return netip.Addr{}
 }
 
 // refusal is the door's table from reason to answer: the same for every cause of a class (E02).

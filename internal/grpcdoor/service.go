@@ -88,7 +88,7 @@ func (d *Door) question(r *cardeav1.CheckRequest) (*gate.Evidence, *policy.Acces
 	if e, ok := err.(*credential.Error); ok {
 		p = append(p, e.Fields...)
 	}
-	a.QoS, a.Retain, a.Source = byte(r.Qos), r.Retain, ev.Source
+	a.QoS, a.Retain, a.ClientID, a.Source = byte(r.Qos), r.Retain, r.ClientId, ev.Source
 	return ev, &a, p.Err()
 }
 

@@ -21,6 +21,7 @@ import (
 
 	"cardea/internal/authority"
 	"cardea/internal/credential"
+	"cardea/internal/intake"
 )
 
 // counted is a house that counts what net/http is given.
@@ -239,7 +240,7 @@ func TestDirectAnswersSurviveShutdown(t *testing.T) {
 func TestDirectBudget(t *testing.T) {
 	h, _ := counted(t, behind("127.0.0.1/32"))
 	is := h.token("pump")
-	x := newDirect(t.Context(), h.door, &peer{addr: addrOf(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}), trusted: true})
+	x := newDirect(t.Context(), h.door, &peer{addr: intake.AddrOf(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}), trusted: true})
 	g := &guard{Conn: discard{}, now: h.door.now}
 	head := []byte(authHead(bearer(is), "X-Original-Method: GET", "X-Original-URI: /db/x", "User-Agent: nginx"))
 	n := testing.AllocsPerRun(200, func() {
@@ -266,7 +267,7 @@ func TestDirectDoesNotAnswerTwice(t *testing.T) {
 	h, through := counted(t, behind("127.0.0.1/32"))
 	c := &stuck{pieces: authHead(bearer(h.token("pump")), "X-Original-Method: GET", "X-Original-URI: /db/x")}
 	g := &guard{Conn: c, now: h.door.now}
-	g.direct = newDirect(t.Context(), h.door, &peer{addr: addrOf(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}), trusted: true})
+	g.direct = newDirect(t.Context(), h.door, &peer{addr: intake.AddrOf(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}), trusted: true})
 	n, err := g.Read(make([]byte, 4096))
 	if n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) || c.written == 0 || through.Load() != 0 {
 		t.Errorf("net/http gets %d bytes and %v; %d bytes were written", n, err, c.written)

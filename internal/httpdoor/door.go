@@ -31,6 +31,7 @@ import (
 
 	"cardea/internal/credential"
 	"cardea/internal/gate"
+	"cardea/internal/intake"
 	"cardea/internal/policy"
 )
 
@@ -73,7 +74,7 @@ type Door struct {
 	proxy   *httputil.ReverseProxy
 	server  *http.Server
 	routes  atomic.Pointer[table]
-	seats   seats
+	seats   *intake.Seats
 	streams streams
 	serial  atomic.Uint64 // of requests in the log
 	warned  atomic.Int64  // when an upstream's failure was last logged, Unix seconds
@@ -99,7 +100,7 @@ func New(c Config) (*Door, error) {
 	if d.reserved == nil {
 		d.reserved = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { d.refuse(w, r, noRoute) })
 	}
-	d.seats.init(d.limits.Connections, d.limits.PerSource)
+	d.seats = intake.NewSeats(d.limits.Connections, d.limits.PerSource)
 	d.transport = newTransport(c.Transport, d.limits)
 	d.tls = d.tlsConfig(c.TLS)
 	d.proxy = d.newProxy()

@@ -317,11 +317,8 @@ func (h *house) in(name, network string) authority.Issued {
 // first, which takes a while under the race detector.
 func (h *house) empty() {
 	h.Helper()
-	s := &h.door.seats
 	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
-		s.mu.Lock()
-		n := s.taken
-		s.mu.Unlock()
+		n, _ := h.door.seats.Taken()
 		if n == 0 {
 			return
 		}

@@ -1,10 +1,6 @@
 package httpdoor
 
-import (
-	"net/netip"
-	"sync"
-	"time"
-)
+import "time"
 
 // Limits bound what callers and upstreams can take. A zero field means its default.
 type Limits struct {
@@ -43,55 +39,4 @@ func set[T comparable](v *T, otherwise T) {
 	if *v == zero {
 		*v = otherwise
 	}
-}
-
-// seats counts open connections.
-type seats struct {
-	mu        sync.Mutex
-	total     int
-	perSource int
-	taken     int
-	of        map[netip.Prefix]int
-}
-
-func (s *seats) init(total, perSource int) {
-	s.total, s.perSource = total, perSource
-	s.of = make(map[netip.Prefix]int)
-}
-
-// take reports whether there is room for one more connection from addr.
-func (s *seats) take(addr netip.Addr, exempt bool) bool {
-	key := sourceKey(addr)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.taken >= s.total || !exempt && s.of[key] >= s.perSource {
-		return false
-	}
-	s.taken++
-	s.of[key]++
-	return true
-}
-
-// leave gives a seat back.
-func (s *seats) leave(addr netip.Addr) {
-	key := sourceKey(addr)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.taken--
-	if s.of[key]--; s.of[key] == 0 {
-		delete(s.of, key)
-	}
-}
-
-// sourceKey takes an IPv6 network of 64 bits for one source: its owner has all of it.
-func sourceKey(addr netip.Addr) netip.Prefix {
-	bits := 32
-	if addr.Is6() {
-		bits = 64
-	}
-	p, err := addr.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{} // not an IP connection
-	}
-	return p
 }

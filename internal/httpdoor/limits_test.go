@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -165,31 +164,7 @@ func TestHugeHead(t *testing.T) {
 	}
 }
 
-// Connections are bounded in total and per source, and a seat that is left can be taken again.
-func TestSeats(t *testing.T) {
-	var s seats
-	s.init(4, 2)
-	v4, v6, near := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::ffff")
-	first, second := s.take(v4, false), s.take(v4, false)
-	if !first || !second || s.take(v4, false) {
-		t.Error("one address has two seats")
-	}
-	if !s.take(v6, false) || !s.take(near, false) || s.take(netip.MustParseAddr("2001:db8:1::1"), false) {
-		t.Error("four seats in total, and a /64 is one source")
-	}
-	s.leave(v4)
-	s.leave(near)
-	if s.take(v6, true) != true || s.take(v4, false) != true || s.take(v4, true) {
-		t.Error("a proxy has as many as there are")
-	}
-	for _, a := range []netip.Addr{v4, v4, v6, v6} {
-		s.leave(a)
-	}
-	if s.taken != 0 || len(s.of) != 0 {
-		t.Errorf("left behind: %d, %v", s.taken, s.of)
-	}
-}
-
+// Connections of a source are bounded, and a seat that is left can be taken again.
 func TestConnectionsAreBounded(t *testing.T) {
 	h := newHouse(t, nil, func(_ *house, c *Config) { c.Limits.PerSource = 2 })
 	one, two := h.dial(), h.dial()

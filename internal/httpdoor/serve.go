@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"cardea/internal/credential"
+	"cardea/internal/intake"
 )
 
 // newServer makes the one http.Server of the door. It is given guarded
@@ -78,13 +79,17 @@ func verifiedLeaf(cs *tls.ConnectionState) *x509.Certificate {
 // until ctx ends, and then closes everything and returns ctx's error. A door
 // may serve several listeners.
 func (d *Door) Serve(ctx context.Context, ln net.Listener) error {
-	in := &intake{door: d, ln: ln, conns: make(chan net.Conn), done: make(chan struct{})}
+	// ctx ends the server, and that ends the loop: net/http is to be told of a listener that was closed
+	accepting, stopAccepting := context.WithCancel(context.WithoutCancel(ctx))
+	in := &incoming{door: d, ln: ln, conns: make(chan net.Conn), done: make(chan struct{}), stop: stopAccepting}
 	stop := context.AfterFunc(ctx, func() {
 		d.streams.drain(credential.Draining)
 		d.server.Close()
 	})
 	defer stop()
-	go in.run(ctx)
+	go func() {
+		in.end(intake.Loop(accepting, ln, d.log, func(c net.Conn) { in.admit(ctx, c) }))
+	}()
 	err := d.server.Serve(in)
 	in.Close()
 	switch {
@@ -96,19 +101,20 @@ func (d *Door) Serve(ctx context.Context, ln net.Listener) error {
 	return fmt.Errorf("http door on %s: %w", ln.Addr(), err)
 }
 
-// intake is the listener that net/http sees: connections come out of it
+// incoming is the listener that net/http sees: connections come out of it
 // counted, shaken hands with and guarded.
-type intake struct {
+type incoming struct {
 	door  *Door
 	ln    net.Listener
 	conns chan net.Conn
 	done  chan struct{}
+	stop  func() // ends the loop that accepts; handshakes go on
 	once  sync.Once
-	err   error // why run ended; set before done is closed
+	err   error // why it ended; set before done is closed
 }
 
 // Accept hands out the next ready connection.
-func (in *intake) Accept() (net.Conn, error) {
+func (in *incoming) Accept() (net.Conn, error) {
 	select {
 	case c := <-in.conns:
 		return c, nil
@@ -118,56 +124,26 @@ func (in *intake) Accept() (net.Conn, error) {
 }
 
 // Addr is the address of the real listener.
-func (in *intake) Addr() net.Addr { return in.ln.Addr() }
+func (in *incoming) Addr() net.Addr { return in.ln.Addr() }
 
 // Close stops accepting.
-func (in *intake) Close() error { in.end(net.ErrClosed); return nil }
+func (in *incoming) Close() error { in.end(net.ErrClosed); return nil }
 
-func (in *intake) end(err error) {
+func (in *incoming) end(err error) {
 	in.once.Do(func() {
 		in.err = err
+		in.stop()
 		in.ln.Close()
 		close(in.done)
 	})
 }
 
-const (
-	firstBackoff = 5 * time.Millisecond
-	lastBackoff  = time.Second
-)
-
-// run accepts. When the process is out of file descriptors or memory it waits,
-// longer each time, instead of spinning or giving up (D13).
-func (in *intake) run(ctx context.Context) {
-	wait := firstBackoff
-	for {
-		c, err := in.ln.Accept()
-		if err == nil {
-			wait = firstBackoff
-			in.admit(ctx, c)
-			continue
-		}
-		var ne net.Error
-		if !errors.As(err, &ne) || errors.Is(err, net.ErrClosed) {
-			in.end(err)
-			return
-		}
-		in.door.log.Warn("cannot accept connections for now", "listener", in.ln.Addr().String(), "wait", wait, "error", err)
-		select {
-		case <-time.After(wait):
-		case <-in.done:
-			return
-		}
-		wait = min(2*wait, lastBackoff)
-	}
-}
-
 // admit seats a connection, or closes it at once if there is no seat.
-func (in *intake) admit(ctx context.Context, c net.Conn) {
+func (in *incoming) admit(ctx context.Context, c net.Conn) {
 	d := in.door
-	addr := addrOf(c.RemoteAddr())
+	addr := intake.AddrOf(c.RemoteAddr())
 	trusted := d.isTrusted(addr)
-	if !d.seats.take(addr, trusted) {
+	if !d.seats.Take(addr, trusted) {
 		c.Close()
 		return
 	}
@@ -181,7 +157,7 @@ func (in *intake) admit(ctx context.Context, c net.Conn) {
 	in.deliver(s.peer.guard)
 }
 
-func (in *intake) deliver(c net.Conn) {
+func (in *incoming) deliver(c net.Conn) {
 	select {
 	case in.conns <- c:
 	case <-in.done:
@@ -191,7 +167,7 @@ func (in *intake) deliver(c net.Conn) {
 
 // handshake speaks TLS, and puts a connection with a client certificate under
 // watch, so that it ends with the certificate even while it is idle.
-func (in *intake) handshake(ctx context.Context, s *socket) {
+func (in *incoming) handshake(ctx context.Context, s *socket) {
 	d := in.door
 	c := tls.Server(s, d.tls)
 	s.SetDeadline(d.now().Add(d.limits.Handshake))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -87,7 +86,7 @@ func (s *socket) reset() {
 func (s *socket) Close() error {
 	err := s.Conn.Close()
 	s.once.Do(func() {
-		s.door.seats.leave(s.peer.addr)
+		s.door.seats.Leave(s.peer.addr)
 		if s.watch != nil {
 			s.watch.Close()
 		}
@@ -101,13 +100,6 @@ func (s *socket) CloseWrite() error {
 		return c.CloseWrite()
 	}
 	return nil
-}
-
-func addrOf(a net.Addr) netip.Addr {
-	if t, ok := a.(*net.TCPAddr); ok {
-		return t.AddrPort().Addr().Unmap().WithZone("")
-	}
-	return netip.Addr{}
 }
 
 type peerKey struct{}

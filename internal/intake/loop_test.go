@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -134,7 +135,7 @@ type script struct {
 	net.Listener // for the rest
 	says         []error
 	at           []time.Time // when it was asked
-	closed       bool
+	closed       atomic.Bool
 }
 
 func (s *script) Accept() (net.Conn, error) {
@@ -151,7 +152,7 @@ func (s *script) Accept() (net.Conn, error) {
 	return nil, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", err)}
 }
 
-func (s *script) Close() error   { s.closed = true; return nil }
+func (s *script) Close() error   { s.closed.Store(true); return nil }
 func (s *script) Addr() net.Addr { return &net.TCPAddr{} }
 
 // D13: the wait doubles from 5 ms to a second, begins anew after a success, and the log stays readable.
@@ -214,8 +215,8 @@ func TestLoopEndsWhileItWaits(t *testing.T) {
 func TestLoopEndsWhenTheListenerIsBroken(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.EBADF, syscall.EINVAL, syscall.ENOTSOCK} {
 		ln := &script{says: []error{errno}}
-		if err := Loop(t.Context(), ln, slog.New(slog.DiscardHandler), bye); !errors.Is(err, errno) || len(ln.at) != 1 || !ln.closed {
-			t.Errorf("%v: %v, asked %d times, closed: %v", errno, err, len(ln.at), ln.closed)
+		if err := Loop(t.Context(), ln, slog.New(slog.DiscardHandler), bye); !errors.Is(err, errno) || len(ln.at) != 1 || !ln.closed.Load() {
+			t.Errorf("%v: %v, asked %d times, closed: %v", errno, err, len(ln.at), ln.closed.Load())
 		}
 	}
 }

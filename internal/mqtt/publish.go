@@ -106,8 +106,17 @@ func AppendPublish(dst []byte, v Version, p *Publish, payload []byte) []byte {
 
 // AppendPublishHead appends a PUBLISH without the payload, whose length is given.
 func AppendPublishHead(dst []byte, v Version, p *Publish, payload int) []byte {
+	return AppendPublishHeadWith(dst, v, p, nil, payload)
+}
+
+// AppendPublishHeadWith is AppendPublishHead with more properties in front of those of p.
+func AppendPublishHeadWith(dst []byte, v Version, p *Publish, more Properties, payload int) []byte {
 	flags := p.QoS << 1
-	length := dataSize(p.Topic) + propertiesSize(v, p.Props) + payload
+	length := dataSize(p.Topic) + payload
+	props := len(more) + len(p.Props)
+	if v == V5 {
+		length += varintSize(props) + props
+	}
 	if p.Dup {
 		flags |= 8
 	}
@@ -122,5 +131,9 @@ func AppendPublishHead(dst []byte, v Version, p *Publish, payload int) []byte {
 	if p.QoS > 0 {
 		dst = appendUint16(dst, p.ID)
 	}
-	return appendProperties(dst, v, p.Props)
+	if v < V5 {
+		return dst
+	}
+	dst = append(appendVarint(dst, props), more...)
+	return append(dst, p.Props...)
 }

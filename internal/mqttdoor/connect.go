@@ -16,7 +16,6 @@ import (
 	"cardea/internal/credential"
 	"cardea/internal/gate"
 	"cardea/internal/mqtt"
-	"cardea/internal/policy"
 )
 
 // peer is what is known of a client before it says a word of MQTT.
@@ -83,6 +82,7 @@ func (s *Session) open(ctx context.Context, p peer) bool {
 		return false
 	}
 	s.in.buf.done(h.Total())
+	s.in.access, s.out.access = s.access("publish"), s.access("deliver")
 	s.injected = first
 	s.conn.SetReadDeadline(time.Time{})
 	if s.over() { // the gate may have cut it before the deadline was taken away
@@ -367,9 +367,7 @@ func (s *Session) takeWill(c *mqtt.Connect) credential.Reason {
 	if levels(w.message.Topic) > s.door.limits.Levels {
 		return credential.NoRule
 	}
-	why := s.allowed(&policy.Access{
-		Proto: policy.MQTT, Verb: "publish", Resource: w.message.Topic, QoS: w.message.QoS, Retain: w.message.Retain, Source: s.source.Addr(),
-	})
+	why := s.mayWill(w)
 	if why == credential.OK {
 		s.will = w
 	}

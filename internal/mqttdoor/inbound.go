@@ -40,7 +40,6 @@ const maxHeld = 1024
 func (in *inbound) init(s *Session) {
 	in.s = s
 	in.flow = flow{judge: in, max: s.door.limits.Packet}
-	in.access = policy.Access{Proto: policy.MQTT, Verb: "publish", Source: s.source.Addr()}
 }
 
 var (
@@ -224,7 +223,8 @@ func (in *inbound) release(id uint16) error {
 	if !ok {
 		return nil // published before this connection, and judged then
 	}
-	a := policy.Access{Proto: policy.MQTT, Verb: "publish", Resource: m.topic, QoS: 2, Retain: m.retain, Source: s.source.Addr()}
+	a := s.access("publish")
+	a.Resource, a.QoS, a.Retain = m.topic, 2, m.retain
 	if s.allowed(&a) == credential.OK {
 		return nil
 	}

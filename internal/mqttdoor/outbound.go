@@ -24,7 +24,6 @@ type outbound struct {
 func (o *outbound) init(s *Session) {
 	o.s = s
 	o.flow = flow{judge: o, max: mqtt.MaxLength + 5} // the broker keeps to the client's maximum
-	o.access = policy.Access{Proto: policy.MQTT, Verb: "deliver", Source: s.source.Addr()}
 }
 
 // keep keeps the beginning of a packet until the rest of it is written.

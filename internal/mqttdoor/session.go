@@ -304,11 +304,16 @@ func (s *Session) SetWriteDeadline(time.Time) error { return nil }
 // Key is how the broker calls the session: organisation, principal and client id.
 func (s *Session) Key() string { return s.key }
 
+// access is what is attempted, but for topic, QoS and retain flag.
+func (s *Session) access(verb string) policy.Access {
+	return policy.Access{Proto: policy.MQTT, Verb: verb, ClientID: s.clientID, Source: s.source.Addr()}
+}
+
 // allowed asks the gate, and the listener's own rules after it.
 func (s *Session) allowed(a *policy.Access) credential.Reason {
 	d := s.door.gate.Authorize(s.id.Load(), a)
 	if d.Allowed() && s.listener.Rules != nil {
-		d = s.listener.Rules.Decide(a)
+		d = policy.Rights{Principal: s.listener.Rules, Holder: &s.id.Load().Holder}.Decide(a)
 	}
 	return d.Reason
 }

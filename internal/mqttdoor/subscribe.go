@@ -104,7 +104,9 @@ func (s *Session) maySubscribe(filter string, qos byte) credential.Reason {
 	if !ok {
 		return credential.NoRule
 	}
-	return s.allowed(&policy.Access{Proto: policy.MQTT, Verb: "subscribe", Resource: inner, QoS: qos, Source: s.source.Addr()})
+	a := s.access("subscribe")
+	a.Resource, a.QoS = inner, qos
+	return s.allowed(&a)
 }
 
 func (u *subscriptions) count() int {

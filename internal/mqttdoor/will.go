@@ -9,7 +9,6 @@ import (
 	"cardea/internal/credential"
 	"cardea/internal/gate"
 	"cardea/internal/mqtt"
-	"cardea/internal/policy"
 )
 
 // will is a will message and when it is to be sent.
@@ -179,10 +178,14 @@ func (w *wills) may(s *Session, id *gate.Identity) bool {
 		return false
 	}
 	defer watch.Close()
-	m := &s.will.message
-	return s.allowed(&policy.Access{
-		Proto: policy.MQTT, Verb: "publish", Resource: m.Topic, QoS: m.QoS, Retain: m.Retain, Source: s.source.Addr(),
-	}) == credential.OK
+	return s.mayWill(s.will) == credential.OK
+}
+
+// mayWill asks whether a will may be published.
+func (s *Session) mayWill(w *will) credential.Reason {
+	a := s.access("publish")
+	a.Resource, a.QoS, a.Retain = w.message.Topic, w.message.QoS, w.message.Retain
+	return s.allowed(&a)
 }
 
 // close forgets what waits and returns when nothing is being sent.

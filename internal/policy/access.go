@@ -31,6 +31,7 @@ type Access struct {
 	Resource string
 	QoS      byte       // of the message, or the one that is asked for with subscribe
 	Retain   bool       // publish only
+	ClientID string     // MQTT only, for ${client_id}; "" if there is none
 	Source   netip.Addr // invalid if unknown: then no rule with networks allows, and each that denies does
 }
 
@@ -49,7 +50,7 @@ type Look struct {
 	Scope   string // the scope that the rule is of
 	Rule    credential.Rule
 	Matches bool
-	Why     string // what did not match: "action", "resource", "networks", "qos", "retain"; "" if all did
+	Why     string // what did not match: "action", "template" (a variable has no usable value), "resource", "networks", "qos", "retain"; "" if all did
 }
 
 // Rights are what an identity may: what the principal's set allows and, if the
@@ -57,13 +58,17 @@ type Look struct {
 type Rights struct {
 	Principal  *Set
 	Credential *Set // nil: all of the principal's
+	// Holder is whom the templates of both speak of. If it is nil they have no
+	// values: allows with them match nothing, denies all that they could.
+	Holder *Holder
 }
 
-// Decide asks both sides.
+// Decide asks both sides. It does not allocate, but for subscriptions and very long
+// values where rules have templates.
 func (r Rights) Decide(a *Access) Decision {
-	d := r.Principal.Decide(a)
+	d := r.Principal.decide(a, r.Holder)
 	if r.Credential == nil || !d.Allowed() {
 		return d
 	}
-	return r.Credential.Decide(a)
+	return r.Credential.decide(a, r.Holder)
 }

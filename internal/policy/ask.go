@@ -53,6 +53,8 @@ func parseResource(act action, text string) (resource, why string) {
 		return text, checkText(text)
 	case strings.Contains(text, anything):
 		return "", "must name one thing, without *"
+	case text == "":
+		return "", "is empty"
 	}
-	return text, checkResource(act, text)
+	return text, checkForm(act, text)
 }

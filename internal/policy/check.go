@@ -94,8 +94,17 @@ func checkResource(act action, s string) string {
 		return ""
 	case s == "":
 		return "is empty; * stands for everything"
-	case strings.Contains(s, "${"):
-		return "contains ${: templates are not known in this version"
+	}
+	if why := checkTemplate(act, s); why != "" {
+		return why
+	}
+	return checkForm(act, s)
+}
+
+// checkForm is checkResource but for * and variables, which are as good as text:
+// nothing of how they are written has a meaning in a topic or path.
+func checkForm(act action, s string) string {
+	switch {
 	case act.proto == MQTT && strings.HasPrefix(s, sharePrefix):
 		return "begins with $share/: write the filter alone, it holds for shared subscriptions too"
 	case act.proto == MQTT:

@@ -17,6 +17,8 @@ func TestCheckAccepts(t *testing.T) {
 		qos(allow("mqtt:subscribe a"), 0, 1, 2), retain(allow("mqtt:publish a"), false), retain(deny("mqtt:* a"), true),
 		from(allow("http:GET /"), "10.0.0.0/8", "::/0", "fd00::/8", "192.0.2.1/32"),
 		allow("mqtt:publish " + strings.Repeat("a", 65535)),
+		allow("mqtt:* ${principal}"), allow("mqtt:* dev/${principal}/x-${client_id}.${attr.Site_1.b-c}/+/#"), allow("mqtt:* $SYS/${principal}"), allow("mqtt:* a/$/$b/{c}/$${principal}}"),
+		allow("http:GET /plant/${attr.site}/**"), allow("grpc:call /a.${attr.service}/${principal}"), deny("api:*:* /principals/${principal}"),
 	}
 	var p credential.Problems
 	Check("rules", good, &p)
@@ -69,8 +71,27 @@ func TestCheckRefuses(t *testing.T) {
 		{allow("http:GET /%2e"), "resource contains '%': write the characters themselves, unescaped"},
 		{allow("http:GET /a\n"), "resource contains a control character"},
 		{allow("http:GET /a\xff"), "resource is not valid UTF-8"},
-		{allow("http:GET /${principal}"), "resource contains ${: templates are not known in this version"},
-		{allow("mqtt:publish dev/${id}/#"), "resource contains ${: templates are not known in this version"},
+		{allow("mqtt:publish dev/${id}/#"), "resource has a variable that there is not: there are ${principal}, ${client_id} and ${attr.NAME}"},
+		{allow("mqtt:publish dev/${}"), "resource has a variable that there is not: there are ${principal}, ${client_id} and ${attr.NAME}"},
+		{allow("mqtt:publish dev/${Principal}"), "resource has a variable that there is not: there are ${principal}, ${client_id} and ${attr.NAME}"},
+		{allow("mqtt:publish dev/${attr.}"), "resource has a variable that there is not: there are ${principal}, ${client_id} and ${attr.NAME}"},
+		{allow("mqtt:publish dev/${attr.-a}"), "resource has a variable that there is not: there are ${principal}, ${client_id} and ${attr.NAME}"},
+		{allow("mqtt:publish dev/${attr.a b}"), "resource has a variable that there is not: there are ${principal}, ${client_id} and ${attr.NAME}"},
+		{allow("mqtt:publish dev/${attr.${principal}}"), "resource has a variable that there is not: there are ${principal}, ${client_id} and ${attr.NAME}"},
+		{allow("http:GET /a/${principal"), "resource has a ${ without a } in the same level: there are ${principal}, ${client_id} and ${attr.NAME}"},
+		{allow("http:GET /a/${attr.a/b}"), "resource has a ${ without a } in the same level: there are ${principal}, ${client_id} and ${attr.NAME}"},
+		{allow("http:GET /a/${principal}${"), "resource has a ${ without a } in the same level: there are ${principal}, ${client_id} and ${attr.NAME}"},
+		{allow("http:GET /a/x-${client_id}"), "resource has ${client_id}, which is for mqtt actions only"},
+		{allow("grpc:call /a.B/${client_id}"), "resource has ${client_id}, which is for mqtt actions only"},
+		{allow("api:*:* /scopes/${client_id}"), "resource has ${client_id}, which is for mqtt actions only"},
+		{allow("mqtt:publish $SYS-${principal}/a"), "resource has a variable in a first level that begins with $"},
+		{allow("mqtt:publish $${principal}/a"), "resource has a variable in a first level that begins with $"},
+		{allow("mqtt:publish a/+${principal}"), "resource has a + that is not a whole level"},
+		{allow("mqtt:publish a/${principal}#"), "resource has a # that is not the whole last level"},
+		{allow("http:GET /a/*${principal}"), "resource has a * inside a segment: * stands for a whole one"},
+		{allow("http:GET /a/${principal}/**/b"), "resource has a ** that is not the last segment"},
+		{allow("http:GET ${principal}"), "resource must begin with / or be *"},
+		{allow("api:*:read /${principal}/a"), "resource must be /NOUN/NAME, /NOUN/*, /NOUN/** or *"},
 		{allow("mqtt:publish a/#/b"), "resource has a # that is not the whole last level"},
 		{allow("mqtt:publish a#"), "resource has a # that is not the whole last level"},
 		{allow("mqtt:publish #/"), "resource has a # that is not the whole last level"},
@@ -142,6 +163,10 @@ func TestParseAccess(t *testing.T) {
 		"mqtt:subscribe $share/g":         "resource is not a shared subscription: it must be $share/GROUP/FILTER",
 		"mqtt:subscribe $share/g/$share/": "resource is not a shared subscription: it must be $share/GROUP/FILTER",
 		"grpc:call /a/*":                  "resource must name one thing, without *",
+		"grpc:call":                       "resource is empty",
+		"http:GET /${x":                   "GET /${x", // no template
+		"mqtt:publish ${x":                "publish ${x",
+		"api:scopes:read /scopes/${x":     "scopes:read /scopes/${x",
 		"grpc:call /a":                    "resource must be /package.Service/Method, /package.Service/* or *",
 		"api:scopes:read *":               "resource must name one thing, without *",
 		"api:*:read /scopes/a":            "action must name one action, without *",
@@ -190,7 +215,7 @@ func FuzzCheck(f *testing.F) {
 			return
 		}
 		rights := Rights{Principal: compiled(t, r)}
-		if beyond := rights.Covers([]credential.Rule{r}); beyond != nil {
+		if beyond := rights.Covers([]credential.Rule{r}); beyond != nil && !strings.Contains(resource, "${") {
 			t.Fatalf("%+v does not cover itself", r)
 		}
 		for proto := HTTP; proto <= API; proto++ {

@@ -3,6 +3,7 @@ package policy
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
 	"cardea/internal/credential"
 )
@@ -13,6 +14,11 @@ import (
 // deny touches it. A deny of r that rules repeat, wholly within one of their
 // denies, does not count: who gets rules gets it too. Denies of rules are
 // always covered, because they only take away.
+//
+// What a template expands to is not known here, least of all for those who
+// will have the rules. So an allow with variables, and a deny of r, count with a
+// wildcard for each level that has one; an allow of r with variables holds
+// nothing, and neither does a deny that is given on.
 //
 // The answer is sound: whatever rules without the returned ones allow, r
 // allows. It is not complete: an allow that only several allows of r
@@ -31,6 +37,21 @@ func (r Rights) Covers(rules []credential.Rule) []int {
 		}
 	}
 	return beyond
+}
+
+// Undone returns an allow of all that a deny may keep anybody from, for
+// [Rights.Covers] to judge who may take the deny away.
+func Undone(deny credential.Rule) credential.Rule {
+	deny.Permission = credential.Allow
+	if t, _ := parseTemplate(deny.Resource); t != nil && t.first() {
+		deny.Resource = anything // without a value it reaches topics that begin with $, which no wildcard does
+	}
+	return deny
+}
+
+// Speaks reports whether a rule has the variable ${attr.NAME} of an attribute.
+func Speaks(r *credential.Rule, attr string) bool {
+	return strings.Contains(r.Resource, opening+attrDot+attr+"}")
 }
 
 func isFine(r *credential.Rule) bool {
@@ -95,10 +116,18 @@ func (m *matcher) holdsResource(n *matcher) bool {
 	switch {
 	case m.shape == shapeAny || n.shape == shapeAny:
 		return m.shape == shapeAny
+	case m.shape == shapeTemplate || n.reachesDollar():
+		return false
 	case m.action.proto == MQTT:
 		return Subset(n.resource, m.resource)
 	}
 	return PathSubset(n.resource, m.resource)
+}
+
+// reachesDollar reports whether the rule is a deny whose first level can be
+// anything, topics that begin with $ included.
+func (m *matcher) reachesDollar() bool {
+	return m.shape == shapeTemplate && m.deny && m.template.first()
 }
 
 func (m *matcher) holdsNetworks(n *matcher) bool {
@@ -128,6 +157,8 @@ func (m *matcher) touchesResource(n *matcher) bool {
 	switch {
 	case m.shape == shapeAny || n.shape == shapeAny:
 		return true
+	case m.reachesDollar():
+		return overlapLevels(m.resource, n.resource)
 	case m.action.proto == MQTT:
 		return Overlap(m.resource, n.resource)
 	}

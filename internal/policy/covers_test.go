@@ -35,7 +35,7 @@ func TestCovers(t *testing.T) { // J26
 	} {
 		t.Run(c.about, func(t *testing.T) {
 			have, all := compiled(t, c.have...), compiled(t, allow("http:* *"), allow("mqtt:* *"), allow("grpc:call *"), allow("api:*:* *"))
-			for side, r := range map[string]Rights{"principal alone": {Principal: have}, "principal": {have, all}, "credential": {all, have}} {
+			for side, r := range map[string]Rights{"principal alone": {Principal: have}, "principal": {Principal: have, Credential: all}, "credential": {Principal: all, Credential: have}} {
 				if got := r.Covers(c.give); !slices.Equal(got, c.beyond) {
 					t.Errorf("%s: %v, want %v", side, got, c.beyond)
 				}

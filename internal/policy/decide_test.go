@@ -193,12 +193,12 @@ func TestBothSidesMustAllow(t *testing.T) {
 		rule   string
 	}{
 		{"no credential set is all of the principal's", Rights{Principal: wide}, b, credential.OK, "/**"},
-		{"both", Rights{wide, narrow}, a, credential.OK, "/a"},
-		{"the credential denies", Rights{wide, narrow}, b, credential.DeniedByRule, "/b"},
-		{"the principal denies", Rights{narrow, wide}, b, credential.DeniedByRule, "/b"},
-		{"the credential's empty set", Rights{wide, compiled(t)}, a, credential.NoRule, ""},
+		{"both", Rights{Principal: wide, Credential: narrow}, a, credential.OK, "/a"},
+		{"the credential denies", Rights{Principal: wide, Credential: narrow}, b, credential.DeniedByRule, "/b"},
+		{"the principal denies", Rights{Principal: narrow, Credential: wide}, b, credential.DeniedByRule, "/b"},
+		{"the credential's empty set", Rights{Principal: wide, Credential: compiled(t)}, a, credential.NoRule, ""},
 		{"no rights", Rights{}, a, credential.NoRule, ""},
-		{"a credential's set alone", Rights{nil, wide}, a, credential.NoRule, ""},
+		{"a credential's set alone", Rights{Credential: wide}, a, credential.NoRule, ""},
 	} {
 		d := c.rights.Decide(c.access)
 		if d.Reason != c.reason || d.Rule == nil != (c.rule == "") || d.Rule != nil && d.Rule.Resource != c.rule {
@@ -308,7 +308,7 @@ func TestDecideDoesNotAllocate(t *testing.T) {
 	for _, c := range []struct {
 		rights Rights
 		access *Access
-	}{{Rights{Principal: set}, publish}, {Rights{all, all}, subscribe}, {Rights{Principal: all}, api}, {Rights{Principal: all}, &Access{Proto: HTTP, Verb: "GET", Resource: "/a", Source: publish.Source}}} {
+	}{{Rights{Principal: set}, publish}, {Rights{Principal: all, Credential: all}, subscribe}, {Rights{Principal: all}, api}, {Rights{Principal: all}, &Access{Proto: HTTP, Verb: "GET", Resource: "/a", Source: publish.Source}}} {
 		if n := testing.AllocsPerRun(100, func() {
 			if !c.rights.Decide(c.access).Allowed() {
 				t.Fatal("refused")

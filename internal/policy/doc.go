@@ -24,6 +24,17 @@
 // Topics are matched as MQTT 5.0, 4.7 says. A wildcard in front does not match
 // topics that begin with $; the resource * does.
 //
+// # Templates
+//
+// A level or segment may have variables: dev/${principal}/#, x-${client_id},
+// /plant/${attr.site}/**. They stand for the name and the attributes of the
+// [Holder] of the rights, and for the client id of the access, at the moment of
+// the decision. A value never is more than a part of its level (M10): one that
+// is missing, empty or has + # / or a control character, that would begin a topic
+// with $, or that no path could have, is not taken. An allow then matches
+// nothing, and a deny whatever its level could be, as if a wildcard stood there,
+// topics that begin with $ included.
+//
 // # Subscriptions
 //
 // A subscription asks for a filter, that is for many topics. It is allowed if

@@ -92,10 +92,11 @@ func (a *action) is(op op, x *Access) bool {
 type shape uint8
 
 const (
-	shapeAny   shape = iota // everything
-	shapeExact              // no wildcards
-	shapeUnder              // a prefix, then everything
-	shapeWalk               // step by step
+	shapeAny      shape = iota // everything
+	shapeExact                 // no wildcards
+	shapeUnder                 // a prefix, then everything
+	shapeWalk                  // step by step
+	shapeTemplate              // by what its variables are for who asks
 )
 
 // matcher is one compiled rule.
@@ -105,10 +106,11 @@ type matcher struct {
 	action   action
 	deny     bool
 	shape    shape
-	qos      byte   // bit n for QoS n
-	retain   byte   // bit 0 for not retained, bit 1 for retained
-	resource string // as in the rule
-	prefix   string // with shapeUnder, ends with "/"
+	qos      byte      // bit n for QoS n
+	retain   byte      // bit 0 for not retained, bit 1 for retained
+	resource string    // as in the rule; the widest that it can be if it is a template
+	prefix   string    // with shapeUnder, ends with "/"; with shapeTemplate, what is as written
+	template *template // with shapeTemplate
 	networks []netip.Prefix
 }
 
@@ -132,7 +134,14 @@ func compile(scope string, r *credential.Rule) matcher {
 		wild, rest = "+#", "#"
 	}
 	prefix := strings.TrimSuffix(r.Resource, rest)
+	m.template, _ = parseTemplate(r.Resource)
 	switch {
+	case m.template != nil:
+		m.shape, m.resource = shapeTemplate, m.template.widest(m.action.proto)
+		m.prefix = m.template.levels[0].before
+		if i := strings.IndexAny(m.prefix, wild); i >= 0 {
+			m.prefix = m.prefix[:i]
+		}
 	case r.Resource == anything:
 		m.shape = shapeAny
 	case !strings.ContainsAny(r.Resource, wild):
@@ -152,17 +161,20 @@ func retainBit(retain bool) byte {
 	return 1 << 0
 }
 
-// matches reports whether the rule matches an access of its action.
-func (m *matcher) matches(op op, a *Access) bool {
-	return m.onResource(op, a.Resource) && m.fromNetwork(a.Source) && m.withQoS(op, a.QoS) && m.withRetain(op, a.Retain)
+// matches reports whether the rule matches an access of its action, by h.
+func (m *matcher) matches(op op, a *Access, h *Holder) bool {
+	return m.onResource(op, a, h) && m.fromNetwork(a.Source) && m.withQoS(op, a.QoS) && m.withRetain(op, a.Retain)
 }
 
 // onResource reports whether the rule is about a resource. For subscribe an
 // allow must hold all that the filter may bring, a deny any of it.
-func (m *matcher) onResource(op op, resource string) bool {
+func (m *matcher) onResource(op op, a *Access, h *Holder) bool {
+	resource := a.Resource
 	switch {
 	case m.shape == shapeAny:
 		return true
+	case m.shape == shapeTemplate:
+		return m.onTemplate(op, a, h)
 	case op == opSubscribe && m.deny:
 		return Overlap(resource, m.resource)
 	case op == opSubscribe:
@@ -221,11 +233,13 @@ func (m *matcher) withRetain(op op, retain bool) bool {
 }
 
 // why names the first part of the rule that an access does not match; "" if it matches.
-func (m *matcher) why(op op, a *Access) string {
+func (m *matcher) why(op op, a *Access, h *Holder) string {
 	switch {
 	case !m.action.is(op, a):
 		return "action"
-	case !op.judges(a.Resource), !m.onResource(op, a.Resource):
+	case m.lacksValue(a, h):
+		return "template"
+	case !op.judges(a.Resource), !m.onResource(op, a, h):
 		return "resource"
 	case !m.fromNetwork(a.Source):
 		return "networks"

@@ -97,18 +97,20 @@ func (s *Set) addHTTP(m matcher) {
 	}
 }
 
-// Decide says whether some allow matches and no deny does. It does not
-// allocate. A nil set allows nothing.
-func (s *Set) Decide(a *Access) Decision {
+// Decide says whether some allow matches and no deny does, for nobody in
+// particular: templates have no values. It does not allocate. A nil set allows nothing.
+func (s *Set) Decide(a *Access) Decision { return s.decide(a, nil) }
+
+func (s *Set) decide(a *Access, h *Holder) Decision {
 	op := a.op()
 	if s == nil || !op.judges(a.Resource) {
 		return Decision{Reason: credential.NoRule}
 	}
 	b := s.bucket(op, a)
-	if r := find(b.deny, op, a); r != nil {
+	if r := find(b.deny, op, a, h); r != nil {
 		return Decision{credential.DeniedByRule, r}
 	}
-	if r := find(b.allow, op, a); r != nil {
+	if r := find(b.allow, op, a, h); r != nil {
 		return Decision{credential.OK, r}
 	}
 	return Decision{Reason: credential.NoRule}
@@ -132,13 +134,13 @@ func (s *Set) bucket(op op, a *Access) bucket {
 }
 
 // find returns the first rule that matches an access.
-func find(rules []matcher, op op, a *Access) *credential.Rule {
+func find(rules []matcher, op op, a *Access, h *Holder) *credential.Rule {
 	for i := range rules {
 		m := &rules[i]
 		if op == opAPI && !m.action.is(op, a) {
 			continue
 		}
-		if m.matches(op, a) {
+		if m.matches(op, a, h) {
 			return m.rule
 		}
 	}
@@ -148,18 +150,18 @@ func find(rules []matcher, op op, a *Access) *credential.Rule {
 // Explain returns every rule of both sides and what became of it, the
 // principal's first, in the order of their scopes.
 func (r Rights) Explain(a *Access) []Look {
-	looks := r.Principal.explain(nil, "principal", a)
-	return r.Credential.explain(looks, "credential", a)
+	looks := r.Principal.explain(nil, "principal", a, r.Holder)
+	return r.Credential.explain(looks, "credential", a, r.Holder)
 }
 
-func (s *Set) explain(looks []Look, side string, a *Access) []Look {
+func (s *Set) explain(looks []Look, side string, a *Access, h *Holder) []Look {
 	if s == nil {
 		return looks
 	}
 	op := a.op()
 	for i := range s.rules {
 		m := &s.rules[i]
-		why := m.why(op, a)
+		why := m.why(op, a, h)
 		looks = append(looks, Look{Side: side, Scope: m.scope, Rule: *clone(m.rule), Matches: why == "", Why: why})
 	}
 	return looks

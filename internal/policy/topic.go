@@ -67,13 +67,17 @@ func isSubscription(f string) bool {
 	return checkWildcards(f) == "" && !strings.HasPrefix(f, sharePrefix)
 }
 
-// matchFilter reports whether a valid filter matches a topic name (MQTT 5.0,
-// 4.7). It is linear in the shorter of the two: # stands last, so nothing is
-// ever tried again.
+// matchFilter reports whether a valid filter matches a topic name (MQTT 5.0, 4.7).
 func matchFilter(f, t string) bool {
 	if beginsWild(f) && strings.HasPrefix(t, "$") { // MQTT-4.7.2-1
 		return false
 	}
+	return matchLevels(f, t)
+}
+
+// matchLevels is matchFilter where a wildcard in front matches $ too. It is
+// linear in the shorter of the two: # stands last, so nothing is ever tried again.
+func matchLevels(f, t string) bool {
 	j := 0
 	for i := 0; i < len(f); i++ {
 		switch f[i] {
@@ -126,6 +130,11 @@ func Overlap(a, b string) bool {
 	if beginsWild(a) && strings.HasPrefix(b, "$") || beginsWild(b) && strings.HasPrefix(a, "$") {
 		return false
 	}
+	return overlapLevels(a, b)
+}
+
+// overlapLevels is Overlap where a wildcard in front matches $ too.
+func overlapLevels(a, b string) bool {
 	for a, b := levels(a), levels(b); ; {
 		la, oka := a.next()
 		lb, okb := b.next()

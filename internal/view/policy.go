@@ -11,7 +11,7 @@ import (
 type Rule struct {
 	Permission string   `json:"permission" enum:"allow,deny" example:"allow"`
 	Action     string   `json:"action" example:"mqtt:publish"`
-	Resource   string   `json:"resource" example:"db/append/#"`
+	Resource   string   `json:"resource" example:"db/append/#" doc:"May have the variables ${principal}, ${attr.NAME} and, for MQTT, ${client_id}"`
 	QoS        []int    `json:"qos,omitempty" nullable:"false"`
 	Retain     *bool    `json:"retain,omitempty"`
 	Networks   []string `json:"networks,omitempty" nullable:"false"`

@@ -10,6 +10,7 @@ type Verify struct {
 	IP       string `json:"ip,omitempty" example:"10.1.2.3" doc:"Where the token came from"`
 	QoS      int    `json:"qos,omitempty" minimum:"0" maximum:"2"`
 	Retain   bool   `json:"retain,omitempty"`
+	ClientID string `json:"client_id,omitempty" example:"pump-1" doc:"MQTT only: of the client, for rules with ${client_id}"`
 }
 
 // Verdict is the answer to [Verify].
@@ -36,7 +37,7 @@ type Look struct {
 	Scope   string `json:"scope"`
 	Rule    Rule   `json:"rule"`
 	Matches bool   `json:"matches"`
-	Why     string `json:"why,omitempty" example:"resource" doc:"What did not match"`
+	Why     string `json:"why,omitempty" example:"resource" doc:"What did not match; template if a variable has no value that can be used"`
 }
 
 // OneTime is something of the administration that is shown this once.

@@ -41,8 +41,10 @@ type CheckRequest struct {
 	// to networks are refused then.
 	Ip string `protobuf:"bytes,5,opt,name=ip,proto3" json:"ip,omitempty"`
 	// MQTT only.
-	Qos           uint32 `protobuf:"varint,6,opt,name=qos,proto3" json:"qos,omitempty"`
-	Retain        bool   `protobuf:"varint,7,opt,name=retain,proto3" json:"retain,omitempty"`
+	Qos    uint32 `protobuf:"varint,6,opt,name=qos,proto3" json:"qos,omitempty"`
+	Retain bool   `protobuf:"varint,7,opt,name=retain,proto3" json:"retain,omitempty"`
+	// MQTT only, for rules with ${client_id}.
+	ClientId      string `protobuf:"bytes,8,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -124,6 +126,13 @@ func (x *CheckRequest) GetRetain() bool {
 		return x.Retain
 	}
 	return false
+}
+
+func (x *CheckRequest) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
 }
 
 type CheckResponse struct {
@@ -355,7 +364,7 @@ var File_cardea_v1_gate_proto protoreflect.FileDescriptor
 
 const file_cardea_v1_gate_proto_rawDesc = "" +
 	"\n" +
-	"\x14cardea/v1/gate.proto\x12\tcardea.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbb\x01\n" +
+	"\x14cardea/v1/gate.proto\x12\tcardea.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd8\x01\n" +
 	"\fCheckRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12'\n" +
 	"\x0fcertificate_pem\x18\x02 \x01(\tR\x0ecertificatePem\x12\x16\n" +
@@ -363,7 +372,8 @@ const file_cardea_v1_gate_proto_rawDesc = "" +
 	"\bresource\x18\x04 \x01(\tR\bresource\x12\x0e\n" +
 	"\x02ip\x18\x05 \x01(\tR\x02ip\x12\x10\n" +
 	"\x03qos\x18\x06 \x01(\rR\x03qos\x12\x16\n" +
-	"\x06retain\x18\a \x01(\bR\x06retain\"\x8b\x02\n" +
+	"\x06retain\x18\a \x01(\bR\x06retain\x12\x1b\n" +
+	"\tclient_id\x18\b \x01(\tR\bclientId\"\x8b\x02\n" +
 	"\rCheckResponse\x12\x18\n" +
 	"\aallowed\x18\x01 \x01(\bR\aallowed\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x1c\n" +

@@ -1,0 +1,127 @@
+package broker
+
+import (
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Broker is an MQTT broker. Its methods may be called at any time by any goroutine.
+type Broker struct {
+	limits Limits
+	logger *slog.Logger
+	clock  func() time.Time
+	store  *store
+	index  *index
+	agenda agenda
+	stats  counters
+
+	retained  retained
+	held      atomic.Int64 // bytes of the messages that wait or are retained
+	waiting   atomic.Int64 // messages that wait in sessions
+	saidPanic atomic.Int64 // ns since 1970
+
+	quit    chan struct{}
+	clerks  sync.WaitGroup
+	serving sync.WaitGroup
+
+	mu          sync.Mutex
+	closed      bool
+	sessions    map[string]*session
+	lastSession uint64 // number of the newest
+	kept        int    // sessions that are in the store
+}
+
+// New reads what is on disk and returns a broker that is ready to serve.
+func New(cfg Config) (*Broker, error) {
+	cfg.Limits.defaults()
+	b := &Broker{
+		limits: cfg.Limits, logger: cfg.Log, clock: cfg.Clock, index: newIndex(),
+		quit: make(chan struct{}), sessions: map[string]*session{},
+	}
+	if b.logger == nil {
+		b.logger = slog.New(slog.DiscardHandler)
+	}
+	if b.clock == nil {
+		b.clock = time.Now
+	}
+	b.agenda.wake = make(chan struct{}, 1)
+	b.clerks.Go(b.keepTime)
+	b.clerks.Go(b.sweep)
+	return b, nil
+}
+
+func (b *Broker) now() int64 { return b.clock().UnixNano() }
+
+// enter counts somebody in whom Close waits for. It is false after Close.
+func (b *Broker) enter() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return false
+	}
+	b.serving.Add(1)
+	return true
+}
+
+func (b *Broker) session(id string) *session {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.sessions[id]
+}
+
+// Forget ends a session with everything that it holds, its will too, and cuts its connection.
+func (b *Broker) Forget(clientID string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s := b.sessions[clientID]; s != nil {
+		b.end(s, administrative)
+	}
+}
+
+// Close closes the connections, and returns when nothing runs any more and everything is on disk.
+func (b *Broker) Close() error {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return nil
+	}
+	b.closed = true
+	for _, s := range b.sessions {
+		s.mu.Lock()
+		if s.conn != nil {
+			s.conn.end(shuttingDown)
+		}
+		s.mu.Unlock()
+	}
+	b.mu.Unlock()
+	b.serving.Wait()
+	close(b.quit)
+	b.clerks.Wait()
+	return b.store.close()
+}
+
+// sweep removes retained messages that have expired, once a minute.
+func (b *Broker) sweep() {
+	t := time.NewTicker(time.Minute)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			b.retained.sweep(b, b.now())
+		case <-b.quit:
+			return
+		}
+	}
+}
+
+// sayPanic says that the broker has panicked, once a minute. The value may hold what a client has sent and is not said; the stack is.
+func (b *Broker) sayPanic(p any, stack []byte) {
+	b.stats.panics.Add(1)
+	now, last := b.now(), b.saidPanic.Load()
+	if now-last < minute || !b.saidPanic.CompareAndSwap(last, now) {
+		return
+	}
+	b.logger.Error("serving a connection panicked; it was closed", "type", typeName(p), "stack", string(stack))
+}

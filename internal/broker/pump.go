@@ -1,0 +1,94 @@
+package broker
+
+import (
+	"cardea/internal/mqtt"
+)
+
+// pump lets messages of the session go out, as many as the client and the connection take. s.mu is held.
+func (s *session) pump(w *work) {
+	c := s.conn
+	if c == nil {
+		return
+	}
+	s.fill(c)
+	if c.buffered() > 0 {
+		c.wake(w)
+	}
+}
+
+// fill puts messages that wait into the output of the connection. s.mu is held.
+func (s *session) fill(c *conn) {
+	q := &s.queue
+	if s.conn != c || c.over || q.next == len(q.list) {
+		return
+	}
+	now := s.b.now()
+	for q.next < len(q.list) && c.buffered() < s.b.limits.Output {
+		e := &q.list[q.next]
+		switch {
+		case e.msg == nil:
+			q.next++
+		case e.qos == 0:
+			q.next++
+			s.send(c, e, now)
+			s.drop(q.next - 1)
+		case q.inflight >= c.window || !q.room(e):
+			return
+		case !s.ready(c, e):
+			return
+		case e.state == waiting && e.msg.expired(now):
+			s.b.stats.expired.Add(1)
+			s.drop(q.next)
+		case e.state == released:
+			q.next++
+			q.inflight++
+			c.output().b = mqtt.AppendAck(c.out.b, c.v, mqtt.PUBREL, e.packetID(), mqtt.Success)
+		default:
+			q.next++
+			q.inflight++
+			if !s.send(c, e, now) {
+				s.drop(q.next - 1)
+			}
+		}
+	}
+}
+
+// ready reports whether an entry may be sent as far as the store is concerned: what is kept is sent when it is on disk. Before that a
+// crash would make the publisher send again what somebody has got already.
+func (s *session) ready(c *conn, e *entry) bool {
+	if !e.kept || e.state != waiting {
+		return true
+	}
+	lsn := e.msg.lsn.Load()
+	if lsn != 0 && lsn <= s.b.store.durable() {
+		return true
+	}
+	if lsn != 0 {
+		c.await()
+	}
+	return false // who has not appended it yet pumps again
+}
+
+// send puts an entry into the output. It is false if the client does not take packets of that size (3.1.2.11.4).
+func (s *session) send(c *conn, e *entry, now int64) bool {
+	d := delivery{qos: e.qos, retain: e.retain, dup: e.state == sent, subIDs: e.subIDs}
+	if e.qos > 0 {
+		d.id = e.packetID()
+	}
+	d.alias, d.known = c.alias(e.msg.topic)
+	out := c.output()
+	n := len(out.b)
+	out.b = e.msg.append(out.b, c.v, &d, now)
+	if len(out.b)-n > c.maxPacket {
+		out.b = out.b[:n]
+		c.forget(e.msg.topic, &d)
+		s.b.stats.dropped.Add(1)
+		return false
+	}
+	s.b.stats.messagesOut.Add(1)
+	if e.state == waiting {
+		e.state = sent
+		s.sent = max(s.sent, e.seq)
+	}
+	return true
+}
