@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,7 +15,8 @@ import (
 
 func (a *app) credCommand() *cobra.Command {
 	return group("cred", "Credentials of every kind",
-		a.credCreate(), a.credList(), a.credShow(), a.credUpdate(), a.credRotate(), a.credRetire(), a.credExtend(), a.credRevoke(), a.credDel())
+		a.credCreate(), a.credList(), a.credShow(), a.credUpdate(), a.credRotate(), a.credRetire(), a.credExtend(),
+		a.credQuarantine(), a.credRelease(), a.credRevoke(), a.credDel())
 }
 
 func (a *app) credCreate() *cobra.Command {
@@ -152,7 +154,7 @@ func writeCredential(w io.Writer, c view.CredentialView) error {
 	return details(w, "ID", c.ID, "KIND", c.Kind, "PRINCIPAL", c.Principal, "NAME", c.Name, "DESCRIPTION", c.Description,
 		"STATUS", c.Status, "SCOPES", strings.Join(c.Scopes, " "), "ALLOWED IPS", strings.Join(c.AllowedIPs, " "),
 		"TAGS", strings.Join(c.Tags, " "), "PROJECT", c.Project, "VALID FROM", when(c.NotBefore), "EXPIRE", never(c.ExpiresAt),
-		"CREATED", when(c.CreatedAt), "BY", c.CreatedBy, "LAST USED", never(c.LastUsedAt), "REVOKED", when(c.RevokedAt), "REASON", c.RevokeReason)
+		"CREATED", when(c.CreatedAt), "BY", c.CreatedBy, "LAST USED", never(c.LastUsedAt), "QUARANTINED", when(c.QuarantinedAt), "REVOKED", when(c.RevokedAt), "REASON", cmp.Or(c.QuarantineReason, c.RevokeReason))
 }
 
 func (a *app) credShow() *cobra.Command {

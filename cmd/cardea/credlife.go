@@ -40,7 +40,7 @@ func (a *app) credList() *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&kind, "kind", "", "device_token, certificate, api_key or pat")
 	f.StringVar(&principal, "principal", "", "only those of the principal `NAME`")
-	f.StringVar(&status, "status", "", "active, expired or revoked")
+	f.StringVar(&status, "status", "", "active, quarantined, expired or revoked")
 	f.StringVar(&tag, "tag", "", "only those with the tag `TEXT`")
 	f.StringVar(&project, "project", "", "only those of the project `TEXT`")
 	f.StringVar(&expires, "expires-before", "", "only those that end before a `TIME`")
@@ -149,6 +149,45 @@ func (a *app) extend(cmd *cobra.Command, id string, request view.Extend) error {
 	}
 	a.warn(v.Warnings)
 	return a.show(v, func(w io.Writer) error { return writeDetailed(w, v.CredentialView) })
+}
+
+func (a *app) credQuarantine() *cobra.Command {
+	var request view.Quarantine
+	c := &cobra.Command{
+		Use:     "quarantine ID",
+		Short:   "Leave a credential only what the scope quarantine allows, live connections too",
+		Example: "  cardea cred quarantine 7Gq0bXv2LmNp --reason 'it publishes nonsense'",
+		Args:    exactly("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			var v view.Quarantined
+			if err := c.post(cmd.Context(), at(pathCredential, args[0])+"/quarantine", request, &v); err != nil {
+				return err
+			}
+			a.warn(v.Warnings)
+			return a.done("quarantined", nil)
+		},
+	}
+	c.Flags().StringVar(&request.Reason, "reason", "", "why; `TEXT` for the audit log")
+	return c
+}
+
+func (a *app) credRelease() *cobra.Command {
+	var request view.Release
+	c := &cobra.Command{
+		Use:     "release ID",
+		Short:   "Take a credential out of quarantine",
+		Example: "  cardea cred release 7Gq0bXv2LmNp --reason 'new firmware'",
+		Args:    exactly("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.act(cmd, http.MethodPost, at(pathCredential, args[0])+"/release", request, "released")
+		},
+	}
+	c.Flags().StringVar(&request.Reason, "reason", "", "why; `TEXT` for the audit log")
+	return c
 }
 
 func (a *app) credRevoke() *cobra.Command {

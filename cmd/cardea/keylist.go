@@ -78,7 +78,7 @@ func addToRow(rows map[string]*keyRow, cred view.CredentialView) {
 		from = cred.NotBefore
 	}
 	r, ok := rows[cred.Principal]
-	if !ok || cred.Status == view.StatusActive && r.Status != view.StatusActive {
+	if !ok || rank(cred.Status) > rank(r.Status) {
 		last := time.Time{}
 		if ok {
 			last = r.LastUsed
@@ -89,6 +89,11 @@ func addToRow(rows map[string]*keyRow, cred view.CredentialView) {
 	if cred.LastUsedAt.After(r.LastUsed) {
 		r.LastUsed = cred.LastUsedAt
 	}
+}
+
+// rank orders statuses by what can still be done: a device is as free as the freest of its credentials.
+func rank(status string) int {
+	return slices.Index([]string{view.StatusQuarantined, view.StatusActive}, status)
 }
 
 func (a *app) keyShow() *cobra.Command {

@@ -26,7 +26,7 @@ type listCredentialsIn struct {
 	PageIn
 	Kind          string    `query:"kind" enum:"device_token,certificate,api_key,pat"`
 	Principal     string    `query:"principal" doc:"Name or id"`
-	Status        string    `query:"status" enum:"active,expired,revoked"`
+	Status        string    `query:"status" enum:"active,quarantined,expired,revoked"`
 	Tag           string    `query:"tag"`
 	Project       string    `query:"project"`
 	Scope         string    `query:"scope" doc:"Only those that name it"`
@@ -61,6 +61,16 @@ type revokeIn struct {
 	OptionalIn[view.Revoke]
 }
 
+type quarantineIn struct {
+	IDIn
+	OptionalIn[view.Quarantine]
+}
+
+type releaseIn struct {
+	IDIn
+	OptionalIn[view.Release]
+}
+
 type deleteCredentialIn struct {
 	IDIn
 	ReasonIn
@@ -70,6 +80,7 @@ type (
 	credentialOut  = reply[view.CredentialView]
 	credentialsOut = reply[view.Page[view.CredentialView]]
 	extendedOut    = reply[view.Extended]
+	quarantinedOut = reply[view.Quarantined]
 	issuedOut      = reply[view.Issued]
 	issuedListOut  = reply[view.IssuedList]
 )
@@ -77,6 +88,7 @@ type (
 func (s *server) credentials() {
 	s.issuing()
 	s.reading()
+	s.isolating()
 	s.ending()
 }
 
@@ -168,6 +180,38 @@ func (s *server) reading() {
 		}
 		p.Version = version
 		cred, err := auth.UpdateCredential(ctx, c.Caller, in.ID, p)
+		return s.shown(ctx, c, cred, err)
+	})
+}
+
+func (s *server) isolating() {
+	auth := s.api.Authority
+	handle(s, op{
+		id: "quarantineCredential", method: http.MethodPost, path: "/credentials/{id}/quarantine",
+		summary: "Take from a credential all but what the scope quarantine allows; the answer comes when it holds",
+		right:   "credentials:quarantine on /credentials/PRINCIPAL", example: `{"reason":"it publishes nonsense"}`,
+	}, func(ctx context.Context, c *caller, in *quarantineIn) (*quarantinedOut, error) {
+		reason := ""
+		if in.Body != nil {
+			reason = in.Body.Reason
+		}
+		q, err := auth.Quarantine(ctx, c.Caller, in.ID, reason)
+		shown, err := s.shown(ctx, c, q.Credential, err)
+		if err != nil {
+			return nil, err
+		}
+		return tagged(view.Quarantined{CredentialView: shown.Body, Warnings: q.Warnings}, shown.Body.Version), nil
+	})
+	handle(s, op{
+		id: "releaseCredential", method: http.MethodPost, path: "/credentials/{id}/release",
+		summary: "Give a credential in quarantine back what it may; the caller must be allowed that",
+		right:   "credentials:release on /credentials/PRINCIPAL", example: `{"reason":"new firmware"}`,
+	}, func(ctx context.Context, c *caller, in *releaseIn) (*credentialOut, error) {
+		reason := ""
+		if in.Body != nil {
+			reason = in.Body.Reason
+		}
+		cred, err := auth.Release(ctx, c.Caller, in.ID, reason)
 		return s.shown(ctx, c, cred, err)
 	})
 }

@@ -50,6 +50,7 @@ var contract = map[string]string{
 	"/principals": "post get", "/principals/{ref}": "get patch delete",
 	"/credentials": "post get", "/credentials/batch": "post", "/credentials/{id}": "get patch delete",
 	"/credentials/{id}/rotate": "post", "/credentials/{id}/retire": "post", "/credentials/{id}/extend": "post", "/credentials/{id}/revoke": "post",
+	"/credentials/{id}/quarantine": "post", "/credentials/{id}/release": "post",
 	"/keys": "post", "/keys/{id}/rotate": "post",
 	"/scopes": "post get", "/scopes/{name}": "get put delete", "/roles": "post get", "/roles/{name}": "get put delete",
 	"/routes": "post get put delete", "/sessions": "get", "/sessions/{id}": "delete",

@@ -114,7 +114,7 @@ func (a *Authority) endBootstrap(ctx context.Context, ch *change) error {
 		return err
 	}
 	return a.eachCredential(ctx, credential.CredentialFilter{Org: org, Principal: p.ID}, func(l credential.Listed) error {
-		if l.State == credential.StateActive {
+		if !l.State.Ended() {
 			endCredential(ch, l.Credential, p.Name, credential.StateRevoked, "credential.revoke", "the first user was made")
 		}
 		return nil

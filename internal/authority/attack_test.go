@@ -20,6 +20,8 @@ func TestErrorsDoNotRepeatTokens(t *testing.T) {
 	nobody := h.caller()
 	acts := map[string]func(ref string) error{
 		"revoke":           func(ref string) error { _, err := h.Revoke(ctx, h.local, ref, ""); return err },
+		"quarantine":       func(ref string) error { _, err := h.Quarantine(ctx, h.local, ref, ""); return err },
+		"release":          func(ref string) error { _, err := h.Release(ctx, h.local, ref, ""); return err },
 		"credential":       func(ref string) error { _, err := h.Credential(ctx, h.local, ref); return err },
 		"principal":        func(ref string) error { _, err := h.Principal(ctx, h.local, ref); return err },
 		"create principal": func(ref string) error { _, err := h.CreatePrincipal(ctx, nobody, NewPrincipal{Name: ref}); return err },

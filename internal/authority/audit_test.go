@@ -57,6 +57,14 @@ func acts() []struct {
 			_, err := h.Extend(h.t.Context(), h.local, h.token(), until(h))
 			return err
 		}},
+		{"credential.quarantine", func(h *house) error {
+			_, err := h.Quarantine(h.t.Context(), h.local, h.token(), "why")
+			return err
+		}},
+		{"credential.release", func(h *house) error {
+			_, err := h.Release(h.t.Context(), h.local, h.token(), "why")
+			return err
+		}},
 		{"credential.revoke", func(h *house) error {
 			_, err := h.Revoke(h.t.Context(), h.local, h.token(), "why")
 			return err

@@ -68,7 +68,7 @@ func (a *Authority) extend(ctx context.Context, c Caller, rec credential.Record,
 func mayExtend(c *credential.Credential, until, now time.Time) error {
 	var p credential.Problems
 	switch {
-	case c.State != credential.StateActive:
+	case c.State.Ended():
 		return ended(c)
 	case c.Kind == credential.Certificate:
 		return credential.Errorf(credential.Conflict, "the end of a certificate is signed and cannot be moved: rotate the credential %s", c.ID)
@@ -99,10 +99,16 @@ func (a *Authority) staysBehind(ctx context.Context, rec *credential.Record, unt
 	if cred.Kind != credential.DeviceToken {
 		return warnings, nil
 	}
-	f := credential.CredentialFilter{Org: cred.Org, Principal: cred.Principal, Kind: credential.Certificate, Status: "active", Now: a.now(), Limit: 1}
-	newest, _, err := a.store.Credentials(ctx, f)
-	if err != nil || len(newest) == 0 || !newest[0].ExpiresAt.Before(until) {
-		return warnings, err
+	for _, status := range []string{"active", "quarantined"} {
+		f := credential.CredentialFilter{Org: cred.Org, Principal: cred.Principal, Kind: credential.Certificate, Status: status, Now: a.now(), Limit: 1}
+		newest, _, err := a.store.Credentials(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		if len(newest) > 0 && newest[0].ExpiresAt.Before(until) {
+			warnings = append(warnings, fmt.Sprintf("the certificate %s of %s still ends at %s: its end is signed, rotate it",
+				newest[0].ID, rec.Principal.Name, stamp(newest[0].ExpiresAt)))
+		}
 	}
-	return append(warnings, fmt.Sprintf("the certificate %s of %s still ends at %s: its end is signed, rotate it", newest[0].ID, rec.Principal.Name, stamp(newest[0].ExpiresAt))), nil
+	return warnings, nil
 }

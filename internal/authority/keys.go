@@ -194,7 +194,7 @@ func (g *keygen) draft(ch *change, p *credential.Principal, k credential.Kind, i
 	}}
 }
 
-// RotateKey rotates the newest active token and certificate of a device, both in one change. They end at the same instant again.
+// RotateKey rotates the newest token and certificate of a device that were not revoked, both in one change. They end at the same instant again.
 func (a *Authority) RotateKey(ctx context.Context, c Caller, id string, r Rotation) (Bundle, error) {
 	p, err := a.deviceFor(ctx, c, id)
 	if err != nil {
@@ -274,7 +274,7 @@ func (a *Authority) rotateKey(ctx context.Context, c Caller, p credential.Princi
 func (a *Authority) keyOf(ctx context.Context, p *credential.Principal) (token, cert credential.Record, err error) {
 	newest := map[credential.Kind]string{}
 	err = a.eachCredential(ctx, credential.CredentialFilter{Org: p.Org, Principal: p.ID}, func(l credential.Listed) error {
-		if _, newer := newest[l.Kind]; !newer && l.State == credential.StateActive {
+		if _, newer := newest[l.Kind]; !newer && !l.State.Ended() {
 			newest[l.Kind] = l.ID
 		}
 		return nil

@@ -95,6 +95,12 @@ type Extended struct {
 	Warnings   []string
 }
 
+// Quarantined is a credential that was put into quarantine.
+type Quarantined struct {
+	Credential credential.Credential
+	Warnings   []string
+}
+
 // Bundle is a device with what is shown once.
 type Bundle struct {
 	Principal   credential.Principal

@@ -48,7 +48,7 @@ func endCredential(ch *change, cred credential.Credential, principal string, to 
 	proofDetails(d, &cred.Proofs[0])
 	op := credential.EndCredential{ID: cred.ID, State: to, At: ch.at, Reason: reason}
 	ch.because(op, typ, aboutCredential(cred.ID, principal), d, reason)
-	if cred.State == credential.StateActive {
+	if !cred.State.Ended() {
 		cred.EndedAt, cred.EndReason = ch.at, reason
 	}
 	cred.State = to

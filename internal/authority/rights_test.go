@@ -27,7 +27,9 @@ func TestNobodyGrantsWhatTheyDoNotHave(t *testing.T) {
 			return err
 		}
 	}
-	wide := h.apiKey("writer-1")
+	wide, caught := h.apiKey("writer-1"), h.apiKey("writer-1")
+	_, err := h.Quarantine(ctx, c, caught.Credential.ID, "") // taking away is not granting
+	h.must(err)
 	narrow, err := h.CreateCredential(ctx, h.local, NewCredential{Kind: credential.APIKey, Principal: "writer-1", Scopes: []string{"read"}})
 	h.must(err)
 	refused := map[string]func() error{
@@ -66,6 +68,10 @@ func TestNobodyGrantsWhatTheyDoNotHave(t *testing.T) {
 		},
 		"a new secret of a key": func() error {
 			_, err := h.Rotate(ctx, c, wide.Credential.ID, Rotation{Overlap: time.Hour})
+			return err
+		},
+		"the end of a quarantine": func() error {
+			_, err := h.Release(ctx, c, caught.Credential.ID, "")
 			return err
 		},
 		"more scopes for a key": func() error {
@@ -197,6 +203,14 @@ func TestEachUseCaseAsksForItsRight(t *testing.T) {
 		}},
 		{"api:credentials:extend /credentials/svc", func(h *house, c Caller) error {
 			_, err := h.Extend(h.t.Context(), c, h.key(), h.clock.now().Add(60*day))
+			return err
+		}},
+		{"api:credentials:quarantine /credentials/svc", func(h *house, c Caller) error {
+			_, err := h.Quarantine(h.t.Context(), c, h.key(), "")
+			return err
+		}},
+		{"api:credentials:release /credentials/svc", func(h *house, c Caller) error {
+			_, err := h.Release(h.t.Context(), c, h.key(), "")
 			return err
 		}},
 		{"api:credentials:revoke /credentials/svc", func(h *house, c Caller) error {

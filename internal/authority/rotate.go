@@ -88,7 +88,7 @@ func (r *Rotation) check(k credential.Kind) (*publicKey, error) {
 // mayTurn refuses a rotation that the state of the credential, its use or the caller's rights forbid.
 func (a *Authority) mayTurn(ctx context.Context, c Caller, rec *credential.Record, r Rotation, now time.Time) error {
 	cred := &rec.Credential
-	if cred.State != credential.StateActive {
+	if cred.State.Ended() {
 		return ended(cred)
 	}
 	if rec.Principal.Disabled {
@@ -234,7 +234,7 @@ func (a *Authority) Retire(ctx context.Context, c Caller, id string, proof int, 
 
 func (a *Authority) retire(ctx context.Context, c Caller, rec credential.Record, n int, force bool) (credential.Credential, error) {
 	cred := rec.Credential
-	if cred.State != credential.StateActive {
+	if cred.State.Ended() {
 		return cred, ended(&cred)
 	}
 	ch := a.begin(c)

@@ -189,7 +189,7 @@ func (a *Authority) usersOfScope(ctx context.Context, c Caller, b *book, name st
 			users = append(users, "role "+role)
 		}
 	}
-	for _, status := range []string{"active", "expired"} {
+	for _, status := range []string{"active", "quarantined", "expired"} {
 		f := credential.CredentialFilter{Org: c.Org, Scope: name, Status: status, Now: a.now(), Limit: fewUsers + 1}
 		page, _, err := a.store.Credentials(ctx, f)
 		if err != nil {

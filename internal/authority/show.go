@@ -113,7 +113,7 @@ func (a *Authority) updateCredential(ctx context.Context, c Caller, rec credenti
 	if err := checkVersion("credential", patch.Version, old.Version); err != nil {
 		return old, err
 	}
-	if old.State != credential.StateActive {
+	if old.State.Ended() {
 		return old, ended(&old)
 	}
 	b, err := a.book(ctx, c.Org)

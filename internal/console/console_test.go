@@ -215,9 +215,11 @@ func TestKeysPage(t *testing.T) {
 	check(t, err)
 	_, err = h.authority.CreateCredential(t.Context(), local, authority.NewCredential{Kind: credential.APIKey, Principal: "svc", Name: `<img src=x onerror=alert(1)>`})
 	check(t, err)
+	_, err = h.authority.Quarantine(t.Context(), local, bundle.Token.Credential.ID, "noise")
+	check(t, err)
 	b := h.login(t)
 	_, body := h.get(t, b, "/keys")
-	for _, want := range []string{"pump-1", "device_token", "certificate", "active", "never", "&lt;img src=x"} {
+	for _, want := range []string{"pump-1", "device_token", "certificate", "active", `class="quarantined">quarantined<`, "never", "&lt;img src=x"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the page does not show %q", want)
 		}

@@ -33,14 +33,22 @@ type (
 	CreateCredential struct{ Credential }
 	// UpdateCredential writes the descriptive fields, scopes and networks, never proofs or state (K10).
 	UpdateCredential struct{ Credential }
-	// SetProofs replaces the versions of an active credential and sets its ExpiresAt. At least one proof.
+	// SetProofs replaces the versions of a credential that has not ended and sets its ExpiresAt. At least one proof.
 	SetProofs struct {
 		ID        string
 		Version   int64
 		Proofs    []Proof
 		ExpiresAt time.Time
 	}
-	// EndCredential revokes or deletes. Allowed from active, and from revoked to deleted; otherwise Conflict.
+	// SetQuarantine puts an active credential into quarantine, or with On false makes a quarantined one active again.
+	SetQuarantine struct {
+		ID      string
+		Version int64
+		On      bool
+		At      time.Time // On: since when
+		Reason  string    // On: why
+	}
+	// EndCredential revokes or deletes. Allowed from active and quarantined, and from revoked to deleted; otherwise Conflict.
 	EndCredential struct {
 		ID     string
 		State  State
@@ -121,6 +129,7 @@ func (DeletePrincipal) op()  {}
 func (CreateCredential) op() {}
 func (UpdateCredential) op() {}
 func (SetProofs) op()        {}
+func (SetQuarantine) op()    {}
 func (EndCredential) op()    {}
 func (PutScope) op()         {}
 func (DeleteScope) op()      {}

@@ -45,13 +45,17 @@ func (k Kind) For(p PrincipalKind) bool {
 // state: it follows from the clock.
 type State string
 
-// The states of a credential. Revoked and deleted are final: no operation
-// leads back (R10).
+// The states of a credential. Quarantined can be released again. Revoked and
+// deleted are final: no operation leads back (R10).
 const (
-	StateActive  State = "active"
-	StateRevoked State = "revoked"
-	StateDeleted State = "deleted" // revoked, and no longer in lists
+	StateActive      State = "active"
+	StateQuarantined State = "quarantined" // accepted, but may only what [ScopeQuarantine] allows
+	StateRevoked     State = "revoked"
+	StateDeleted     State = "deleted" // revoked, and no longer in lists
 )
+
+// Ended reports whether s is final. A state that this version does not know counts as one.
+func (s State) Ended() bool { return s != StateActive && s != StateQuarantined }
 
 // Credential is something that proves a principal.
 type Credential struct {
@@ -69,11 +73,11 @@ type Credential struct {
 	NotBefore   time.Time // zero: from the start
 	ExpiresAt   time.Time // zero: never
 	CreatedAt   time.Time
-	CreatedBy   string // name of the principal that made it, or "local"
-	EndedAt     time.Time
-	EndReason   string
-	Proofs      []Proof // versions, the newest first; at least one
-	Version     int64   // as in [Principal]
+	CreatedBy   string    // name of the principal that made it, or "local"
+	EndedAt     time.Time // since when it is what State says: quarantined, revoked or deleted; zero while active
+	EndReason   string    // why; may be empty
+	Proofs      []Proof   // versions, the newest first; at least one
+	Version     int64     // as in [Principal]
 }
 
 // Proof is one version of what a credential proves itself with. A rotation adds

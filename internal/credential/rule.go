@@ -76,6 +76,11 @@ const (
 	ScopeAuditor = "auditor:read"   //
 )
 
+// ScopeQuarantine is the scope that holds for every credential in quarantine of
+// its organisation, instead of all others. It is an ordinary one that an administrator
+// makes; without it such a credential may nothing.
+const ScopeQuarantine = "quarantine"
+
 // Route sends what comes to a path prefix of the HTTP door to an upstream.
 type Route struct {
 	Prefix    string // canonical path that begins and ends with "/"

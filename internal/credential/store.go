@@ -32,7 +32,7 @@ type Writer interface {
 type Lookup interface {
 	// Credential returns the credential and its principal, ended ones included. NotFound, Down.
 	Credential(ctx context.Context, id string) (Record, error)
-	// CredentialsOf returns the ids of the principal's credentials that are active.
+	// CredentialsOf returns the ids of the principal's credentials that have not ended.
 	CredentialsOf(ctx context.Context, principal string) ([]string, error)
 	// Policy returns every scope, role and route.
 	Policy(ctx context.Context) (Policy, error)
@@ -112,7 +112,7 @@ type CredentialFilter struct {
 	Kind          Kind
 	Principal     string // ID
 	Scope         string // only those that name it
-	Status        string // "", "active" (and not expired), "expired", "revoked"
+	Status        string // "", "active" or "quarantined" (and not expired), "expired", "revoked"
 	Tag           string
 	Project       string
 	ExpiresBefore time.Time

@@ -36,7 +36,7 @@ type Identity struct {
 	Credential    string // ID
 	Kind          credential.Kind
 	Proof         int       // version
-	Scopes        []string  // effective scope names: the credential's own, or those of the principal's roles
+	Scopes        []string  // effective scope names: the credential's own, or those of the principal's roles; "quarantine" alone in quarantine
 	Deadline      time.Time // when this version ends; zero for never
 }
 

@@ -137,15 +137,27 @@ func (g *Gate) refuse(k key, why credential.Reason, wait time.Duration, ev *Evid
 	return Outcome{Reason: why, RetryAfter: wait}
 }
 
+// rightsOf returns the rights of whoever has shown e, and beside it cert, if that is not nil: those of e, unless
+// the certificate is in quarantine. It takes only one of the two to be there.
+func rightsOf(e, cert *entry) *rights {
+	if cert != nil && cert.flags&isQuarantined != 0 {
+		return cert.rights
+	}
+	return e.rights
+}
+
+// rights returns the rights of an identity.
+func (id *Identity) rights() *rights { return rightsOf(id.entry, id.with) }
+
 // bind returns the identity of a token that was shown beside a certificate of
 // the same principal. The last one is kept, as connections repeat themselves.
 func (g *Gate) bind(e, cert *entry) *Identity {
-	id, x := g.identity(e), e.lukewarm()
-	if b := x.bound.Load(); b != nil && b.with == cert && b.compiled == id.compiled {
+	id, x, now := g.identity(e), e.lukewarm(), rightsOf(e, cert).cur.Load()
+	if b := x.bound.Load(); b != nil && b.with == cert && b.compiled == now {
 		return b
 	}
 	b := *id
-	b.with = cert
+	b.with, b.compiled, b.Scopes = cert, now, now.names
 	if cert.deadline < e.deadline {
 		b.Deadline = cert.made.Deadline
 	}

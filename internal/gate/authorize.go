@@ -36,31 +36,27 @@ func (g *Gate) authorizeAgain(id *Identity, a *policy.Access) policy.Decision {
 		g.denied(id.entry, a, credential.Unavailable)
 		return policy.Decision{Reason: credential.Unavailable}
 	}
-	e, why := g.now(id, origin{addr: a.Source})
+	now, why := g.now(id, origin{addr: a.Source})
 	if why != credential.OK {
 		g.denied(id.entry, a, why)
 		return policy.Decision{Reason: why}
 	}
-	d := e.may().Decide(a)
+	d := now.mayNow().Decide(a)
 	if d.Reason != credential.OK {
-		g.denied(e, a, d.Reason)
+		g.denied(now.entry, a, d.Reason)
 	}
 	return d
 }
 
-// now returns the entry that stands for an identity now, looked up in a
+// now returns the identity that stands for another one now, looked up in a
 // limited time if need be.
-func (g *Gate) now(id *Identity, from origin) (*entry, credential.Reason) {
+func (g *Gate) now(id *Identity, from origin) (*Identity, credential.Reason) {
 	if !id.entry.dead.Load() && (id.with == nil || !id.with.dead.Load()) {
-		return id.entry, credential.OK
+		return id, credential.OK
 	}
 	ctx, cancel := context.WithTimeout(g.ctx, againTime)
 	defer cancel()
-	fresh, why := g.renew(ctx, id, from)
-	if why != credential.OK {
-		return nil, why
-	}
-	return fresh.entry, credential.OK
+	return g.renew(ctx, id, from)
 }
 
 // origin is where somebody is now. Whoever does not ask about it is anywhere.
@@ -144,9 +140,9 @@ func (g *Gate) Rights(id *Identity) policy.Rights {
 	if id == nil || g.shut.Load() != 0 {
 		return policy.Rights{}
 	}
-	e, why := g.now(id, origin{anywhere: true})
+	now, why := g.now(id, origin{anywhere: true})
 	if why != credential.OK {
 		return policy.Rights{}
 	}
-	return e.may()
+	return now.mayNow()
 }

@@ -20,6 +20,7 @@ import (
 type rights struct {
 	org           string
 	roles, scopes []string
+	quarantine    bool // those of every credential of org that is in quarantine; no roles and scopes then
 	cur           atomic.Pointer[compiled]
 }
 
@@ -66,15 +67,33 @@ func (b *book) init(static []credential.Route, log *slog.Logger) {
 	b.turn(credential.Policy{Revision: -1})
 }
 
+// rightsOf returns the shared rights of a credential: those of its principal's roles and its own scopes or, in
+// quarantine, those of the scope of that name, whatever the others are.
+func (b *book) rightsOf(rec *credential.Record) *rights {
+	c := &rec.Credential
+	if c.State != credential.StateQuarantined {
+		return b.rights(c.Org, rec.Principal.Roles, c.Scopes)
+	}
+	return b.share(rightsKey(c.Org, nil, nil)+"\x00quarantine", func() *rights {
+		return &rights{org: strings.Clone(c.Org), quarantine: true}
+	})
+}
+
 // rights returns the shared rights of roles and scopes.
 func (b *book) rights(org string, roles, scopes []string) *rights {
-	k := rightsKey(org, roles, scopes)
+	return b.share(rightsKey(org, roles, scopes), func() *rights {
+		return &rights{org: strings.Clone(org), roles: slices.Clone(roles), scopes: slices.Clone(scopes)}
+	})
+}
+
+// share returns the rights of a key, made and compiled if nobody holds them.
+func (b *book) share(k string, fresh func() *rights) *rights {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if r := b.known[k].Value(); r != nil {
 		return r
 	}
-	r := &rights{org: strings.Clone(org), roles: slices.Clone(roles), scopes: slices.Clone(scopes)}
+	r := fresh()
 	r.cur.Store(b.compile(r))
 	if len(b.known) >= b.sweep {
 		b.forget()
@@ -85,9 +104,10 @@ func (b *book) rights(org string, roles, scopes []string) *rights {
 }
 
 // lacks reports whether a record is newer than the policy and names a role or
-// scope that the policy does not know.
+// scope that the policy does not know. What a quarantined one names does not count, and the scope of the
+// quarantine need not exist: until the feed tells of it, there is none.
 func (b *book) lacks(rec *credential.Record) bool {
-	if rec.Revision <= b.rev.Load() {
+	if rec.Revision <= b.rev.Load() || rec.Credential.State == credential.StateQuarantined {
 		return false
 	}
 	b.mu.Lock()
@@ -157,6 +177,9 @@ func (e *edition) find(org string, names []string) []*credential.Scope {
 // compile makes what r is at the moment. The book must be locked.
 func (b *book) compile(r *rights) *compiled {
 	var all []string
+	if r.quarantine {
+		all = []string{credential.ScopeQuarantine}
+	}
 	for _, n := range r.roles {
 		if role := b.now.roles[name{r.org, n}]; role != nil {
 			all = append(all, role.Scopes...)

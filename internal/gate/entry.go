@@ -43,9 +43,10 @@ const idLen = 12
 
 // What keeps an entry from being accepted without a closer look.
 const (
-	isEnded    = 1 << iota // revoked or deleted, or its principal is
-	isDisabled             // its principal is
-	isBound                // to networks
+	isEnded       = 1 << iota // revoked or deleted, or its principal is
+	isDisabled                // its principal is
+	isBound                   // to networks
+	isQuarantined             // the credential is: rights are those of the quarantine; nothing to judge
 )
 
 // entry is one version of a credential, with all that is needed to judge it.
@@ -180,8 +181,11 @@ func newVersion(proto *entry, made *Identity, c *credential.Credential, p *crede
 
 func flagsOf(c *credential.Credential, p *credential.Principal) uint32 {
 	var f uint32
-	if c.State != credential.StateActive || !p.DeletedAt.IsZero() {
+	if c.State.Ended() || !p.DeletedAt.IsZero() {
 		f |= isEnded
+	}
+	if c.State == credential.StateQuarantined {
+		f |= isQuarantined
 	}
 	if p.Disabled {
 		f |= isDisabled
@@ -265,6 +269,13 @@ func (e *entry) may() policy.Rights {
 // may returns what id might when it was made.
 func (id *Identity) may() policy.Rights {
 	r := id.compiled.Rights
+	r.Holder = &id.Holder
+	return r
+}
+
+// mayNow returns what id may now.
+func (id *Identity) mayNow() policy.Rights {
+	r := id.rights().cur.Load().Rights
 	r.Holder = &id.Holder
 	return r
 }

@@ -165,7 +165,7 @@ func (g *Gate) heard(err error) {
 // compile makes the entry of a record. If the record is newer than the policy
 // and names what that does not know, the policy is read again first.
 func (g *Gate) compile(rec *credential.Record) (*entry, error) {
-	c, p := &rec.Credential, &rec.Principal
+	c := &rec.Credential
 	if len(c.Proofs) == 0 {
 		return nil, credential.Errorf(credential.Internal, "the credential has no version")
 	}
@@ -180,8 +180,8 @@ func (g *Gate) compile(rec *credential.Record) (*entry, error) {
 			return nil, err
 		}
 	}
-	r := g.book.rights(c.Org, p.Roles, c.Scopes)
-	return newEntry(rec, r, r.org, g.networks.share(rec.Credential.Networks)), nil
+	r := g.book.rightsOf(rec)
+	return newEntry(rec, r, r.org, g.networks.share(c.Networks)), nil
 }
 
 // pause waits, unless the gate is closed meanwhile.

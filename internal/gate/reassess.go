@@ -23,7 +23,7 @@ func (g *Gate) reassessRights(ctx context.Context) error {
 	var errs []error
 	for _, w := range g.sessions.all() {
 		id := w.identity()
-		if id.compiled != id.entry.rights.cur.Load() {
+		if id.compiled != id.rights().cur.Load() {
 			errs = append(errs, g.reassessOne(ctx, w))
 		}
 	}

@@ -19,14 +19,16 @@ func (g *Gate) Verify(ctx context.Context, org string, ev *Evidence, a *policy.A
 	if g.isForeign(ctx, org, ev) {
 		return Verdict{Reason: credential.UnknownCredential}
 	}
-	e, why := g.examine(ctx, ev)
+	e, cert, why := g.examine(ctx, ev)
 	v := Verdict{Reason: why}
 	if e == nil {
 		return v
 	}
-	v.Identity = g.identity(e)
+	if v.Identity = g.identity(e); cert != nil {
+		v.Identity = g.bind(e, cert)
+	}
 	v.Expires = v.Identity.Deadline
-	rights := e.may()
+	rights := v.Identity.mayNow()
 	if a != nil && v.Reason == credential.OK {
 		v.Reason = rights.Decide(a).Reason
 	}
@@ -60,25 +62,30 @@ func (g *Gate) belongsElsewhere(ctx context.Context, org, id string) bool {
 	return e != nil && e.made.Org != org
 }
 
-// examine finds whose evidence it is, even if it is not accepted.
-func (g *Gate) examine(ctx context.Context, ev *Evidence) (*entry, credential.Reason) {
+// examine finds whose evidence it is, even if it is not accepted. cert is the certificate beside a token of the
+// same principal; nil for none.
+func (g *Gate) examine(ctx context.Context, ev *Evidence) (e, cert *entry, why credential.Reason) {
 	switch {
 	case ev.Token != "" && ev.Certificate != nil:
-		cert, why := g.examine(ctx, &Evidence{Certificate: ev.Certificate, Source: ev.Source})
+		cert, why = g.examineLeaf(ctx, ev)
 		if cert == nil || why != credential.OK {
-			return nil, why
+			return nil, nil, why
 		}
-		e, why := g.examine(ctx, &Evidence{Token: ev.Token, Source: ev.Source})
-		if e != nil && why == credential.OK && e.made.PrincipalID != cert.made.PrincipalID {
-			why = credential.Unbound
+		e, why = g.examineToken(ctx, ev)
+		if e != nil && e.made.PrincipalID != cert.made.PrincipalID {
+			if cert = nil; why == credential.OK {
+				why = credential.Unbound
+			}
 		}
-		return e, why
+		return e, cert, why
 	case ev.Token != "":
-		return g.examineToken(ctx, ev)
+		e, why = g.examineToken(ctx, ev)
 	case ev.Certificate != nil:
-		return g.examineLeaf(ctx, ev)
+		e, why = g.examineLeaf(ctx, ev)
+	default:
+		why = credential.NoCredential
 	}
-	return nil, credential.NoCredential
+	return e, nil, why
 }
 
 func (g *Gate) examineToken(ctx context.Context, ev *Evidence) (*entry, credential.Reason) {

@@ -402,3 +402,39 @@ func TestKick(t *testing.T) {
 		t.Errorf("%d %s", a.StatusCode, a.text)
 	}
 }
+
+// O09: quarantine cuts what is under way and is not in its scope; from then on the token is known and forbidden all else.
+func TestQuarantineCutsAndForbids(t *testing.T) {
+	up, send, gone := events(t)
+	h := newHouse(t, []string{"/db/=" + up.URL})
+	h.scope(credential.ScopeQuarantine, "allow http:GET /firmware/**")
+	is := h.token("pump")
+	c := h.dial()
+	fmt.Fprintf(c, "GET /db/events HTTP/1.1\r\nHost: h\r\n%s\r\n\r\n", bearer(is))
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	h.must(err)
+	body := bufio.NewReader(resp.Body)
+	send <- "one"
+	if line, err := body.ReadString('\n'); err != nil || line != "data: one\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	_, err = h.authority.Quarantine(t.Context(), h.local, is.Credential.ID, "noise")
+	h.must(err)
+	if _, err = io.ReadAll(body); err == nil || errors.Is(err, io.EOF) {
+		t.Errorf("the stream ended with %v, want an error", err)
+	}
+	await(t, "the upstream is told", gone)
+	for method, path := range map[string]string{"GET": "/db/events", "POST": "/firmware/x"} {
+		if r := h.ask(method, path, bearer(is)); r.StatusCode != http.StatusForbidden {
+			t.Errorf("%s %s in quarantine: %s", method, path, r.Status)
+		}
+	}
+	if r := h.ask("GET", "/firmware/x", bearer(is)); r.StatusCode != http.StatusNotFound {
+		t.Errorf("what is allowed, where there is no route: %s", r.Status)
+	}
+	_, err = h.authority.Release(t.Context(), h.local, is.Credential.ID, "")
+	h.must(err)
+	if r := h.ask("POST", "/firmware/x", bearer(is)); r.StatusCode != http.StatusNotFound {
+		t.Errorf("released: %s", r.Status)
+	}
+}

@@ -132,14 +132,14 @@ func (s *Store) credentialsWhere(f credential.CredentialFilter) (*where, error) 
 	}
 	switch f.Status {
 	case "":
-	case "active":
-		w.and("c.state = 'active' AND (c.expires_at = 0 OR c.expires_at > %)", micros(f.Now))
+	case "active", "quarantined":
+		w.and("c.state = % AND (c.expires_at = 0 OR c.expires_at > %)", f.Status, micros(f.Now))
 	case "expired":
-		w.and("c.state = 'active' AND c.expires_at <> 0 AND c.expires_at <= %", micros(f.Now))
+		w.and("c."+notEnded+" AND c.expires_at <> 0 AND c.expires_at <= %", micros(f.Now))
 	case "revoked":
 		w.and("c.state = 'revoked'")
 	default:
-		return nil, badField("status", `must be "active", "expired" or "revoked"`)
+		return nil, badField("status", `must be "active", "quarantined", "expired" or "revoked"`)
 	}
 	if !f.ExpiresBefore.IsZero() {
 		w.and("c.expires_at <> 0 AND c.expires_at < %", micros(f.ExpiresBefore))

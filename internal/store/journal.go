@@ -92,7 +92,7 @@ func (s *Store) openJournal(ctx context.Context, path string) error {
 	if err := syncFolder(filepath.Dir(path)); err != nil {
 		return fail(err)
 	}
-	rows, err := s.read.QueryContext(ctx, "SELECT id, ended_at FROM credentials WHERE state <> 'active' ORDER BY ended_at, id")
+	rows, err := s.read.QueryContext(ctx, "SELECT id, ended_at FROM credentials WHERE "+hasEnded+" ORDER BY ended_at, id")
 	if err != nil {
 		return s.fault(err)
 	}

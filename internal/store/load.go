@@ -306,13 +306,13 @@ func (t *tx) revokeAgain(revoked map[string]time.Time) ([]credential.Event, erro
 	var events []credential.Event
 	for _, id := range slices.Sorted(maps.Keys(revoked)) {
 		var org, name string
-		active := false
-		err := t.query(func(row scan) error { active = true; return row(&org, &name) },
-			"SELECT c.org, p.name FROM credentials c JOIN principals p ON p.id = c.principal WHERE c.id = $1 AND c.state = 'active'", id)
+		ended := true
+		err := t.query(func(row scan) error { ended = false; return row(&org, &name) },
+			"SELECT c.org, p.name FROM credentials c JOIN principals p ON p.id = c.principal WHERE c.id = $1 AND c."+notEnded, id)
 		if err != nil {
 			return nil, err
 		}
-		if !active {
+		if ended {
 			continue
 		}
 		const reason = "revoked after the backup was made"
@@ -339,5 +339,5 @@ func (t *tx) endedAll() error {
 		err := row(&e.id, &e.at)
 		t.ended = append(t.ended, e)
 		return err
-	}, "SELECT id, ended_at FROM credentials WHERE state <> 'active' ORDER BY ended_at, id")
+	}, "SELECT id, ended_at FROM credentials WHERE "+hasEnded+" ORDER BY ended_at, id")
 }

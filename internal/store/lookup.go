@@ -43,7 +43,7 @@ func (s *Store) Credential(ctx context.Context, id string) (credential.Record, e
 // CredentialsOf implements [credential.Lookup].
 func (s *Store) CredentialsOf(ctx context.Context, principal string) ([]string, error) {
 	return queryList(ctx, s, func(row scan, id *string) error { return row(id) },
-		"SELECT id FROM credentials WHERE principal = $1 AND state = 'active' ORDER BY created_at, id", principal)
+		"SELECT id FROM credentials WHERE principal = $1 AND "+notEnded+" ORDER BY created_at, id", principal)
 }
 
 // policy is what Policy read last. It is not changed any more.

@@ -56,6 +56,8 @@ func (t *tx) op(op credential.Op) error {
 		return t.updateCredential(op.Credential)
 	case credential.SetProofs:
 		return t.setProofs(op)
+	case credential.SetQuarantine:
+		return t.setQuarantine(op)
 	case credential.EndCredential:
 		return t.endCredential(op)
 	case credential.PutScope:
@@ -162,7 +164,7 @@ func (t *tx) deletePrincipal(op credential.DeletePrincipal) error {
 		gone(e.id)
 		return err
 	}, `UPDATE credentials SET state = 'deleted', ended_at = $2, end_reason = $3, version = version + 1
-		WHERE principal = $1 AND state = 'active' RETURNING id`, op.ID, micros(op.At), op.Reason)
+		WHERE principal = $1 AND `+notEnded+` RETURNING id`, op.ID, micros(op.At), op.Reason)
 	if err != nil {
 		return err
 	}
@@ -229,7 +231,7 @@ func (t *tx) deleteScope(op credential.DeleteScope) error {
 	if used {
 		return credential.Errorf(credential.Conflict, "scope %q is named by a role: change the role first", op.Name)
 	}
-	used, err = t.any("SELECT 1 FROM credentials WHERE org = $1 AND state = 'active' AND scopes <> '[]' AND "+has("scopes", "$2")+" LIMIT 1", op.Org, op.Name)
+	used, err = t.any("SELECT 1 FROM credentials WHERE org = $1 AND "+notEnded+" AND scopes <> '[]' AND "+has("scopes", "$2")+" LIMIT 1", op.Org, op.Name)
 	if err != nil {
 		return err
 	}

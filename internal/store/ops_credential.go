@@ -4,8 +4,16 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"cardea/internal/credential"
+)
+
+// notEnded is the condition for what [credential.State.Ended] denies; hasEnded its opposite, in the words that
+// the index of ended credentials is made with.
+const (
+	notEnded = "state IN ('active', 'quarantined')"
+	hasEnded = "state <> 'active' AND state <> 'quarantined'"
 )
 
 // createCredentials inserts credentials whose principals live and whose scopes exist.
@@ -98,7 +106,7 @@ func (t *tx) updateCredential(c credential.Credential) error {
 		return err
 	}
 	return t.one("credential", c.ID, `UPDATE credentials SET name = $3, description = $4, scopes = $5, networks = $6, tags = $7, project = $8, version = version + 1
-		WHERE id = $1 AND version = $2 AND state = 'active' AND org = $9`,
+		WHERE id = $1 AND version = $2 AND `+notEnded+` AND org = $9`,
 		c.ID, c.Version, c.Name, c.Description, encode(c.Scopes), encode(c.Networks), encode(c.Tags), c.Project, c.Org)
 }
 
@@ -106,17 +114,27 @@ func (t *tx) setProofs(op credential.SetProofs) error {
 	if err := checkProofs(op.ID, op.Proofs); err != nil {
 		return err
 	}
-	return t.one("credential", op.ID, "UPDATE credentials SET proofs = $3, expires_at = $4, version = version + 1 WHERE id = $1 AND version = $2 AND state = 'active'",
+	return t.one("credential", op.ID, "UPDATE credentials SET proofs = $3, expires_at = $4, version = version + 1 WHERE id = $1 AND version = $2 AND "+notEnded,
 		op.ID, op.Version, encodeProofs(op.Proofs), micros(op.ExpiresAt))
 }
 
-// endCredential ends an active credential, or takes a revoked one from the lists.
+// setQuarantine notes since when and why it is in quarantine where otherwise its end is; release takes both away.
+func (t *tx) setQuarantine(op credential.SetQuarantine) error {
+	from, to := credential.StateActive, credential.StateQuarantined
+	if !op.On {
+		from, to, op.At, op.Reason = to, from, time.Time{}, ""
+	}
+	return t.one("credential", op.ID, `UPDATE credentials SET state = $4, ended_at = $5, end_reason = $6, version = version + 1
+		WHERE id = $1 AND version = $2 AND state = $3`, op.ID, op.Version, string(from), string(to), micros(op.At), op.Reason)
+}
+
+// endCredential ends a credential that has not ended, or takes a revoked one from the lists.
 // When and why it ended stays what it was at the first of the two.
 func (t *tx) endCredential(op credential.EndCredential) error {
 	if op.State != credential.StateRevoked && op.State != credential.StateDeleted {
 		return credential.Errorf(credential.Internal, "credential %q cannot end as %q", op.ID, op.State)
 	}
-	n, err := t.exec("UPDATE credentials SET state = $2, ended_at = $3, end_reason = $4, version = version + 1 WHERE id = $1 AND state = 'active'",
+	n, err := t.exec("UPDATE credentials SET state = $2, ended_at = $3, end_reason = $4, version = version + 1 WHERE id = $1 AND "+notEnded,
 		op.ID, string(op.State), micros(op.At), op.Reason)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 // The statuses of a credential, as seen from outside. A deleted one is revoked.
 const (
 	StatusActive      = "active"
+	StatusQuarantined = "quarantined"
 	StatusExpired     = "expired"
 	StatusRevoked     = "revoked"
 	StatusNotYetValid = "not_yet_valid"
@@ -17,28 +18,30 @@ const (
 
 // CredentialView is a credential as the API shows it. It holds no secret and no hash of one.
 type CredentialView struct {
-	ID            string    `json:"id" example:"7Gq0bXv2LmNp"`
-	Org           string    `json:"org" example:"default"`
-	Kind          string    `json:"kind" enum:"device_token,certificate,api_key,pat"`
-	Principal     string    `json:"principal" example:"pump-1" doc:"Name of the principal"`
-	PrincipalID   string    `json:"principal_id" example:"P3kT9qLmZ0aB"`
-	PrincipalKind string    `json:"principal_kind,omitempty" enum:"user,service,device"`
-	Name          string    `json:"name"`
-	Description   string    `json:"description,omitempty"`
-	Scopes        []string  `json:"scopes" nullable:"false" doc:"None means all of the principal's"`
-	AllowedIPs    []string  `json:"allowed_ips" nullable:"false" doc:"None means anywhere"`
-	Tags          []string  `json:"tags" nullable:"false"`
-	Project       string    `json:"project,omitempty"`
-	Status        string    `json:"status" enum:"active,expired,revoked,not_yet_valid"`
-	CreatedAt     time.Time `json:"created_at"`
-	CreatedBy     string    `json:"created_by,omitempty"`
-	NotBefore     time.Time `json:"not_before,omitzero"`
-	ExpiresAt     time.Time `json:"expires_at,omitzero" doc:"Absent: never"`
-	RevokedAt     time.Time `json:"revoked_at,omitzero"`
-	RevokeReason  string    `json:"revoke_reason,omitempty"`
-	LastUsedAt    time.Time `json:"last_used_at,omitzero" doc:"Absent: never; a few seconds late"`
-	Versions      []Version `json:"versions" nullable:"false" doc:"The newest first"`
-	Version       int64     `json:"version" doc:"Counts the changes; also the ETag"`
+	ID               string    `json:"id" example:"7Gq0bXv2LmNp"`
+	Org              string    `json:"org" example:"default"`
+	Kind             string    `json:"kind" enum:"device_token,certificate,api_key,pat"`
+	Principal        string    `json:"principal" example:"pump-1" doc:"Name of the principal"`
+	PrincipalID      string    `json:"principal_id" example:"P3kT9qLmZ0aB"`
+	PrincipalKind    string    `json:"principal_kind,omitempty" enum:"user,service,device"`
+	Name             string    `json:"name"`
+	Description      string    `json:"description,omitempty"`
+	Scopes           []string  `json:"scopes" nullable:"false" doc:"None means all of the principal's"`
+	AllowedIPs       []string  `json:"allowed_ips" nullable:"false" doc:"None means anywhere"`
+	Tags             []string  `json:"tags" nullable:"false"`
+	Project          string    `json:"project,omitempty"`
+	Status           string    `json:"status" enum:"active,quarantined,expired,revoked,not_yet_valid"`
+	CreatedAt        time.Time `json:"created_at"`
+	CreatedBy        string    `json:"created_by,omitempty"`
+	NotBefore        time.Time `json:"not_before,omitzero"`
+	ExpiresAt        time.Time `json:"expires_at,omitzero" doc:"Absent: never"`
+	QuarantinedAt    time.Time `json:"quarantined_at,omitzero" doc:"There while it is in quarantine, expired or not"`
+	QuarantineReason string    `json:"quarantine_reason,omitempty"`
+	RevokedAt        time.Time `json:"revoked_at,omitzero"`
+	RevokeReason     string    `json:"revoke_reason,omitempty"`
+	LastUsedAt       time.Time `json:"last_used_at,omitzero" doc:"Absent: never; a few seconds late"`
+	Versions         []Version `json:"versions" nullable:"false" doc:"The newest first"`
+	Version          int64     `json:"version" doc:"Counts the changes; also the ETag"`
 }
 
 // Version is one version of what a credential proves itself with, and its use (R06).
@@ -70,8 +73,12 @@ func FromCredential(c credential.Credential, principal string, kind credential.P
 		AllowedIPs: FormatNetworks(c.Networks), Tags: list(c.Tags), Project: c.Project,
 		Status: StatusOf(&c, now), CreatedAt: instant(c.CreatedAt), CreatedBy: c.CreatedBy,
 		NotBefore: instant(c.NotBefore), ExpiresAt: instant(c.ExpiresAt),
-		RevokedAt: instant(c.EndedAt), RevokeReason: c.EndReason, Version: c.Version,
-		Versions: make([]Version, len(c.Proofs)),
+		Version: c.Version, Versions: make([]Version, len(c.Proofs)),
+	}
+	if c.State == credential.StateQuarantined {
+		v.QuarantinedAt, v.QuarantineReason = instant(c.EndedAt), c.EndReason
+	} else {
+		v.RevokedAt, v.RevokeReason = instant(c.EndedAt), c.EndReason
 	}
 	for i := range c.Proofs {
 		v.Versions[i] = FromProof(c.Kind, c.Proofs[i], c.Ends(&c.Proofs[i]), credential.Usage{})
@@ -108,12 +115,14 @@ func FromProof(kind credential.Kind, p credential.Proof, ends time.Time, u crede
 // StatusOf is what a credential is at an instant.
 func StatusOf(c *credential.Credential, now time.Time) string {
 	switch {
-	case c.State != credential.StateActive:
+	case c.State.Ended():
 		return StatusRevoked
 	case !c.ExpiresAt.IsZero() && !now.Before(c.ExpiresAt):
 		return StatusExpired
 	case now.Before(c.NotBefore):
 		return StatusNotYetValid
+	case c.State == credential.StateQuarantined:
+		return StatusQuarantined
 	}
 	return StatusActive
 }
@@ -192,6 +201,22 @@ type Extended struct {
 // Revoke ends a credential for good.
 type Revoke struct {
 	Reason string `json:"reason,omitempty" example:"device was stolen"`
+}
+
+// Quarantine takes from a credential, until it is released, all but what the scope "quarantine" allows.
+type Quarantine struct {
+	Reason string `json:"reason,omitempty" example:"it publishes nonsense"`
+}
+
+// Quarantined is the answer to [Quarantine].
+type Quarantined struct {
+	CredentialView
+	Warnings []string `json:"warnings,omitempty" nullable:"false" doc:"That there is no scope for it; which other credentials go on"`
+}
+
+// Release ends a quarantine.
+type Release struct {
+	Reason string `json:"reason,omitempty" example:"new firmware"`
 }
 
 // NewKey asks for a device with its token and certificate.

@@ -135,6 +135,7 @@ func TestCredentialStatus(t *testing.T) {
 		"active":        {State: credential.StateActive, ExpiresAt: now.Add(1)},
 		"expired":       {State: credential.StateActive, ExpiresAt: now},
 		"not_yet_valid": {State: credential.StateActive, NotBefore: now.Add(1)},
+		"quarantined":   {State: credential.StateQuarantined, ExpiresAt: now.Add(1)},
 		"revoked":       {State: credential.StateRevoked, ExpiresAt: now.Add(-1)},
 	} {
 		if got := view.StatusOf(&c, now); got != want {
