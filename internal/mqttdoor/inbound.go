@@ -47,7 +47,7 @@ var (
 	errServerPacket  = &mqtt.Error{Code: mqtt.ProtocolError, Why: "a packet that only a server sends"}
 	errUnasked       = &mqtt.Error{Code: mqtt.ProtocolError, Why: "AUTH of a client that is not authenticating"}
 	errNoMethod      = &mqtt.Error{Code: mqtt.BadAuthenticationMethod, Why: "re-authentication of a client whose CONNECT had no method"}
-	errHeld          = &mqtt.Error{Code: mqtt.QuotaExceeded, Why: "too many messages at QoS 2 are not released"}
+	errHeld          = &mqtt.Error{Code: mqtt.ReceiveMaximumExceeded, Why: "too many messages at QoS 2 are not released"}
 	errRefused       = &mqtt.Error{Code: mqtt.NotAuthorized, Why: "a message that is not allowed, for which MQTT 3.1.1 has no answer"}
 	errUnreleased    = &mqtt.Error{Code: mqtt.NotAuthorized, Why: "a message at QoS 2 is not allowed any more"}
 )
