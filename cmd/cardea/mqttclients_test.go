@@ -32,7 +32,7 @@ func files(t *testing.T, k *testkit.Cardea, b view.KeyBundle) login {
 	t.Helper()
 	dir := t.TempDir()
 	l := login{
-		addr: k.MQTTS, id: b.Principal.ID,
+		addr: k.MQTTS, id: b.Principal.Name,
 		ca: filepath.Join(dir, "server.pem"), cert: filepath.Join(dir, "cert.pem"), key: filepath.Join(dir, "key.pem"),
 	}
 	for path, text := range map[string]string{l.cert: b.Certificate.CertificatePEM, l.key: string(b.Certificate.PrivateKey)} {
@@ -100,7 +100,7 @@ func TestMQTTDeleted(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
-				id := "gone-" + strings.NewReplacer(" ", "-", "_", "-", ".", "-").Replace(name)
+				id := "gone-" + strings.NewReplacer(" ", "-", "_", "-", ".", "-").Replace(strings.ToLower(name))
 				b := gen(t, k, view.NewKey{ID: id})
 				l := login{addr: k.MQTT, ws: k.HTTP, id: id, user: string(b.Token.Secret)}
 				connected, ended := make(chan struct{}), make(chan error, 1)
@@ -190,8 +190,8 @@ func stayJS(ctx context.Context, t *testing.T, l login, connected chan<- struct{
 		}
 	})
 	for _, e := range events {
-		if e.Event == "disconnect" && mqtt.Code(e.Code) != mqtt.NotAuthorized {
-			t.Errorf("the code is 0x%02X", e.Code)
+		if e.Event == "disconnect" && mqtt.Code(e.code()) != mqtt.NotAuthorized {
+			t.Errorf("the code is 0x%02X", e.code())
 		}
 	}
 	return err

@@ -282,8 +282,13 @@ func pahoEcho311(ctx context.Context, l login, topic string) error {
 // jsEvent is a line of testdata/mqtt.mjs.
 type jsEvent struct {
 	Event, Text, Payload string
-	Code, QoS            int
-	Codes                []int
+	Code                 any // a number of MQTT's, or a word of Node's
+	QoS                  int
+}
+
+func (e jsEvent) code() int {
+	n, _ := e.Code.(float64)
+	return int(n)
 }
 
 // runJS runs MQTT.js and returns what it said when it has ended. each, if any, is called for every event.
@@ -351,7 +356,7 @@ func jsEcho(version int) func(context.Context, login, string) error {
 		for _, e := range events {
 			switch e.Event {
 			case "error", "refused":
-				return errors.Join(errors.New(e.Text), refusedError(e.Code))
+				return fmt.Errorf("%s: %w", e.Text, refusedError(e.code()))
 			case "message":
 				got[e.QoS] = true
 			}
