@@ -349,8 +349,8 @@ func TestResume(t *testing.T) {
 		sub.ack(mqtt.PUBACK, ids[2])
 		sub.expectNothing()
 		sub.vanish(b, "sub")
-		pub.publish("t", "5", 1)
 		pub.publish("t", "lost", 0)
+		pub.publish("t", "5", 1)
 
 		sub, there := present(t, addr, v, "sub", lasting)
 		if !there {

@@ -282,7 +282,7 @@ func (s *session) drop(i int) {
 // purge drops what has expired while it waited. It reports whether there was something.
 func (s *session) purge() bool {
 	q, now, found := &s.queue, s.b.now(), false
-	for i := q.next; i < len(q.list); i++ {
+	for i := q.next; q.mortal > 0 && i < len(q.list); i++ {
 		if e := &q.list[i]; e.msg != nil && e.seq > s.sent && e.msg.expired(now) {
 			s.b.stats.expired.Add(1)
 			found = true
