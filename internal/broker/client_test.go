@@ -354,3 +354,16 @@ func eventually(t testing.TB, what string, ok func() bool) {
 		}
 	}
 }
+
+// receiveUntilEnd skips messages until the broker ends the connection.
+func (c *client) receiveUntilEnd(code mqtt.Code) {
+	c.t.Helper()
+	_, packet := c.expect(mqtt.DISCONNECT)
+	c.hold = packet
+	if packet[2] != byte(code) {
+		c.t.Fatalf("DISCONNECT 0x%02X, not 0x%02X", packet[2], byte(code))
+	}
+	if h, _, err := c.next(patience); !errors.Is(err, io.EOF) {
+		c.t.Fatalf("%v %v came, not the end", h.Type, err)
+	}
+}
