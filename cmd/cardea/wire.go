@@ -39,7 +39,7 @@ type node struct {
 	api       *api.API
 	doors     doors
 	broker    *broker.Broker // behind the MQTT door; nil if that is somebody else's
-	closers   []io.Closer // what a demo has put behind the doors
+	closers   []io.Closer    // what a demo has put behind the doors
 
 	serving atomic.Bool // all doors accept
 	failed  chan error  // the first door that ended by itself
