@@ -149,9 +149,9 @@ func (d *demo) showMQTT(n *node, query string) {
 			fmt.Sprintf(`mosquitto_pub %s %s -t db/write/EXAMPLE -m "[ \"wave.pi\", $(date +%%s000000000), 3.1415]"`, at, token),
 			fmt.Sprintf(`mosquitto_pub %s %s -q 1 -t db/append/EXAMPLE -f %s`, at, token, d.rows()),
 			query)
-		section(w, "MQTT: wait for a message, and send one",
-			fmt.Sprintf(`mosquitto_sub %s %s -t 'sensor/#' -C 1 -W 10 -v & sleep 1`, at, token),
-			fmt.Sprintf(`mosquitto_pub %s %s -t sensor/room -m 21.5; wait`, at, token))
+		section(w, "MQTT: leave a value for who subscribes later, and be the one",
+			fmt.Sprintf(`mosquitto_pub %s %s -t sensor/room -r -q 1 -m 21.5`, at, token),
+			fmt.Sprintf(`mosquitto_sub %s %s -t 'sensor/#' -C 1 -W 10 -v`, at, token))
 		section(w, "MQTT: a wrong token, and none: refused",
 			fmt.Sprintf(`mosquitto_pub %s --username wrong -t db/write/EXAMPLE -m '[]'`, at),
 			fmt.Sprintf(`mosquitto_pub %s -t db/write/EXAMPLE -m '[]'`, at))
