@@ -6,7 +6,7 @@ BIN   := bin/cardea
 TOOL  := $(GO) tool -modfile=tools/go.mod
 SUDO  := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: serve demo test check lint bench fuzz soak build generate fmt deps-test deps-bench deps-generate
+.PHONY: serve demo test check lint bench fuzz soak build generate fmt deps-test deps-js deps-soak deps-bench deps-generate conformance
 
 ## the main job: build and run the server in ./cardea-data
 serve: build
@@ -61,7 +61,7 @@ fuzz:
 	done
 
 ## long runs: 1,000 kill -9 cycles on each database, the race detector over everything
-soak: deps-test build
+soak: deps-soak build
 	CARDEA_CYCLES=$${CARDEA_CYCLES:-1000} $(GO) test -count=1 -timeout 12h -run 'TestKill' ./cmd/cardea
 	$(GO) test -race -count=1 -timeout 2h ./...
 
@@ -79,8 +79,18 @@ if [ -n "$$missing" ]; then echo "installing Debian packages:$$missing"; \
   $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 
-deps-test:
-	$(call install,curl=curl openssl=openssl nginx=nginx-light initdb=postgresql psql=postgresql-client git=git)
+deps-test: deps-js
+	$(call install,curl=curl openssl=openssl nginx=nginx-light initdb=postgresql psql=postgresql-client git=git mosquitto=mosquitto mosquitto_pub=mosquitto-clients)
+
+# MQTT.js, a client that tests drive; kept apart from everything that is ours
+MQTTJS := 5.16.0
+deps-js:
+	$(call install,node=nodejs npm=npm)
+	@grep -qs '"version": "$(MQTTJS)"' bin/js/node_modules/mqtt/package.json || { echo "installing the npm package mqtt $(MQTTJS) in bin/js"; \
+	  mkdir -p bin/js && npm install --prefix bin/js --no-save --no-package-lock --no-audit --no-fund --omit=dev --silent mqtt@$(MQTTJS) >/dev/null; }
+
+deps-soak: deps-test
+	$(call install,epmd=erlang-base rabbitmqctl=rabbitmq-server)
 
 deps-bench: deps-test
 	$(call install,wrk=wrk)

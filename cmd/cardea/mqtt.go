@@ -164,6 +164,7 @@ func (n *node) mqttListener(b mqttBound) (*mqttdoor.Listener, error) {
 	l := &mqttdoor.Listener{
 		Name: conf.Name, Tokens: conf.Tokens, Certificates: conf.Certificates != "", Anonymous: conf.AnonymousCredential,
 		Rules: conf.rules, Proxies: conf.proxies, RefusedFilter: conf.refused,
+		RefusedFilters: conf.RefusedFilters,
 	}
 	if !conf.TLS {
 		return l, nil

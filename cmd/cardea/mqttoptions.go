@@ -105,6 +105,7 @@ type mqttListener struct {
 	Deny                []string `toml:"deny"`
 	ProxyProtocolFrom   []string `toml:"proxy_protocol_from"` // CIDR
 	RefusedFilter       string   `toml:"refused_filter"`      // "not_authorized" or "unspecified"
+	RefusedFilters      []string `toml:"refused_filters"`     // by their very names, for conformance suites
 
 	proxies []netip.Prefix
 	rules   *policy.Set

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -20,7 +21,9 @@ type Broker struct {
 	retained  retained
 	held      atomic.Int64 // bytes of the messages that wait or are retained
 	waiting   atomic.Int64 // messages that wait in sessions
+	lasting   atomic.Int64 // sessions that outlive their connections
 	saidPanic atomic.Int64 // ns since 1970
+	saidFull  atomic.Int64
 
 	quit    chan struct{}
 	clerks  sync.WaitGroup
@@ -30,11 +33,22 @@ type Broker struct {
 	closed      bool
 	sessions    map[string]*session
 	lastSession uint64 // number of the newest
-	kept        int    // sessions that are in the store
 }
 
 // New reads what is on disk and returns a broker that is ready to serve.
 func New(cfg Config) (*Broker, error) {
+	if cfg.Dir == "" {
+		return newBroker(cfg, nil)
+	}
+	d, err := openFolder(cfg.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("broker: %w", err)
+	}
+	return newBroker(cfg, d)
+}
+
+// newBroker returns a broker that keeps on d what has to be kept, if d is not nil.
+func newBroker(cfg Config, d disk) (*Broker, error) {
 	cfg.Limits.defaults()
 	b := &Broker{
 		limits: cfg.Limits, logger: cfg.Log, clock: cfg.Clock, index: newIndex(),
@@ -47,6 +61,13 @@ func New(cfg Config) (*Broker, error) {
 		b.clock = time.Now
 	}
 	b.agenda.wake = make(chan struct{}, 1)
+	if d != nil {
+		b.store = newStore(b, d)
+		if err := b.store.load(); err != nil {
+			return nil, err
+		}
+		b.store.run()
+	}
 	b.clerks.Go(b.keepTime)
 	b.clerks.Go(b.sweep)
 	return b, nil
@@ -119,9 +140,14 @@ func (b *Broker) sweep() {
 // sayPanic says that the broker has panicked, once a minute. The value may hold what a client has sent and is not said; the stack is.
 func (b *Broker) sayPanic(p any, stack []byte) {
 	b.stats.panics.Add(1)
-	now, last := b.now(), b.saidPanic.Load()
-	if now-last < minute || !b.saidPanic.CompareAndSwap(last, now) {
+	if !b.quietSince(&b.saidPanic) {
 		return
 	}
 	b.logger.Error("serving a connection panicked; it was closed", "type", typeName(p), "stack", string(stack))
+}
+
+// quietSince reports whether something has not been said for a minute, and notes that it is said now.
+func (b *Broker) quietSince(said *atomic.Int64) bool {
+	now, last := b.now(), said.Load()
+	return (last == 0 || now-last >= minute) && said.CompareAndSwap(last, now)
 }

@@ -52,6 +52,8 @@ type client struct {
 	buf  []byte
 	hold []byte // of the packet that was read last
 	id   uint16
+	// Messages that came while something else was waited for.
+	early [][]byte
 }
 
 // dial connects without a CONNECT.
@@ -153,10 +155,20 @@ func (c *client) next(wait time.Duration) (mqtt.Head, []byte, error) {
 	}
 }
 
-// expect reads a packet of a type.
+// expect reads a packet of a type. Messages may come before it.
 func (c *client) expect(t mqtt.Type) (mqtt.Head, []byte) {
 	c.t.Helper()
+	if t == mqtt.PUBLISH && len(c.early) > 0 {
+		packet := c.early[0]
+		c.early = c.early[1:]
+		h, _, _ := mqtt.ReadHead(packet)
+		return h, packet
+	}
 	h, packet, err := c.next(patience)
+	for err == nil && h.Type == mqtt.PUBLISH && t != mqtt.PUBLISH {
+		c.early = append(c.early, packet)
+		h, packet, err = c.next(patience)
+	}
 	if err != nil {
 		c.t.Fatalf("waiting for %v: %v", t, err)
 	}
@@ -311,6 +323,9 @@ func (c *client) expectNothing() {
 	c.t.Helper()
 	c.send(mqtt.AppendPing(nil, mqtt.PINGREQ))
 	c.expect(mqtt.PINGRESP)
+	if len(c.early) > 0 {
+		c.t.Fatalf("%q came", c.message())
+	}
 }
 
 // bye says goodbye and waits for the broker to close.

@@ -170,7 +170,7 @@ func (c *conn) setExpiry(n uint32) bool {
 	if s.expiry == 0 && n > 0 {
 		return false
 	}
-	s.expiry = min(n, c.b.limits.SessionExpiry)
+	s.setExpiry(min(n, c.b.limits.SessionExpiry))
 	return true
 }
 

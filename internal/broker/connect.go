@@ -81,13 +81,44 @@ func (c *conn) open(p *mqtt.Connect) error {
 		}
 		b.settle(left)
 		if err := b.store.wait(left.lsn); err != nil {
-			return err
+			b.abandon(s)
+			return &mqtt.Error{Code: mqtt.ServerUnavailable, Why: "the end or the return of a session could not be written down"}
 		}
+		expiry = b.allow(s, expiry)
 		hello := c.hello(p, props, expiry, present)
 		if c.attach(s, expiry, newWill(p), hello) {
 			return nil
 		}
 	}
+}
+
+// abandon gives up a session that was claimed and is not attached.
+func (b *Broker) abandon(s *session) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s.mu.Lock()
+	if s.conn != nil || s.ended {
+		s.mu.Unlock()
+		return
+	}
+	if s.expiry == 0 {
+		s.mu.Unlock()
+		b.end(s, 0)
+		return
+	}
+	s.away(b.now())
+	s.mu.Unlock()
+}
+
+// allow returns the expiry that a session may have: none if too many have one.
+func (b *Broker) allow(s *session, expiry uint32) uint32 {
+	if expiry == 0 || b.lasting.Load() < int64(b.limits.Sessions) || s.lasting() {
+		return expiry
+	}
+	if b.quietSince(&b.saidFull) {
+		b.logger.Warn("too many sessions outlive their connections; new ones do not", "sessions", b.limits.Sessions)
+	}
+	return 0
 }
 
 // limits takes over what a CONNECT says about limits, and returns the session's expiry.

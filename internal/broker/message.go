@@ -17,13 +17,17 @@ type message struct {
 	qos       byte
 	retain    bool // as it was published
 
-	refs atomic.Int32  // how many sessions hold it, and one if it is retained
-	lsn  atomic.Uint64 // behind its record in the store; 0 while it has none
-	rec  record
+	refs atomic.Int32 // how many sessions hold it, and one if it is retained
+
+	// Of the store.
+	lsn     atomic.Uint64 // of its record; 0 while it has none
+	number  uint64
+	segment uint64 // the newest in which it is
+	size    int64  // of its record
 }
 
-// size is what the message is counted with, in bytes.
-func (m *message) size() int64 { return int64(len(m.topic)+len(m.props)+len(m.payload)) + 128 }
+// weight is what the message is counted with in memory, in bytes.
+func (m *message) weight() int64 { return int64(len(m.topic)+len(m.props)+len(m.payload)) + 128 }
 
 func (m *message) expired(now int64) bool { return m.expires != 0 && m.expires <= now }
 
@@ -38,29 +42,43 @@ type inbound struct {
 	msg       *message
 }
 
-// message returns the message that can be kept, and makes it the first time.
-func (in *inbound) message(now func() time.Time) *message {
+// message returns the message that can be kept, and makes it the first time. It is held until the publishing is done.
+func (in *inbound) message(b *Broker) *message {
 	if in.msg != nil {
 		return in.msg
 	}
 	p := &in.pub
-	room := make([]byte, 0, len(p.Topic)+len(p.Props)+len(in.payload))
-	room = append(room, p.Topic...)
-	m := &message{publisher: in.publisher, topic: room[:len(p.Topic):len(p.Topic)], qos: p.QoS, retain: p.Retain}
-	if len(p.Props) > 0 {
-		at := len(room)
-		room = []byte(p.Props.AppendWithout(mqtt.Properties(room), mqtt.MessageExpiry))
-		m.props = mqtt.Properties(room[at:len(room):len(room)])
-		if n, ok := p.Props.Number(mqtt.MessageExpiry); ok {
-			// 0 is an expiry as any other (3.3.2.3.3): what is not delivered at once is not delivered.
-			m.expires = now().UnixNano() + int64(n)*int64(time.Second)
-		}
+	m := &message{publisher: in.publisher, qos: p.QoS, retain: p.Retain}
+	props := p.Props
+	if n, ok := props.Number(mqtt.MessageExpiry); ok {
+		// 0 is an expiry as any other (3.3.2.3.3): what is not delivered at once is not delivered.
+		m.expires = b.now() + int64(n)*int64(time.Second)
+		props = props.AppendWithout(nil, mqtt.MessageExpiry)
 	}
-	at := len(room)
-	room = append(room, in.payload...)
-	m.payload = room[at:len(room):len(room)]
+	m.set(p.Topic, props, in.payload)
 	in.msg = m
+	b.hold(m)
 	return m
+}
+
+// set gives the message copies of what it consists of.
+func (m *message) set(topic, props, payload []byte) {
+	room := make([]byte, 0, len(topic)+len(props)+len(payload))
+	room = append(append(append(room, topic...), props...), payload...)
+	n := len(topic) + len(props)
+	m.topic, m.props, m.payload = room[:len(topic):len(topic)], mqtt.Properties(room[len(topic):n:n]), room[n:]
+}
+
+// copy returns a message with the same contents, that the store does not know.
+func (m *message) copy() *message {
+	return &message{
+		publisher: m.publisher, topic: m.topic, props: m.props, payload: m.payload, expires: m.expires, qos: m.qos, retain: m.retain,
+	}
+}
+
+// diskSize is about what its record needs, in bytes.
+func (m *message) diskSize() int64 {
+	return int64(len(m.publisher)+len(m.topic)+len(m.props)+len(m.payload)) + frameSize + 16
 }
 
 // delivery is how a message goes to one client.

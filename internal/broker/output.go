@@ -144,13 +144,13 @@ func (c *conn) end(code mqtt.Code) {
 	c.wake(nil)
 }
 
-// answer lets an acknowledgement go out as soon as the store has written all up to lsn, in the order of the calls. s.mu is held.
+// answer lets an acknowledgement go out as soon as the store has written what it is about, in the order of the calls. s.mu is held.
 func (c *conn) answer(w *work, a ack) {
 	if c.over {
 		return
 	}
-	if len(c.acks) == 0 && c.b.store.durable() >= a.lsn {
-		c.send(a)
+	if fate := c.b.store.outcome(a.lsn); len(c.acks) == 0 && fate != onItsWay {
+		c.send(a, fate)
 		c.wake(w)
 		return
 	}
@@ -166,32 +166,45 @@ func (c *conn) await() {
 	}
 }
 
-// send appends an acknowledgement.
-func (c *conn) send(a ack) {
+// send puts an acknowledgement into the output. If what it is about was lost the client hears that, by a code or by the end of the connection.
+func (c *conn) send(a ack, fate int) {
+	if fate == gone {
+		refusable := a.typ == mqtt.PUBACK || a.typ == mqtt.PUBREC
+		if !refusable || c.v < mqtt.V5 {
+			c.end(mqtt.QuotaExceeded)
+			return
+		}
+		a.code = mqtt.QuotaExceeded
+		if a.typ == mqtt.PUBREC {
+			delete(c.s.received, a.id)
+		}
+	}
 	out := c.output()
 	if a.body != nil {
 		out.b = append(out.b, a.body...)
 		return
 	}
-	if a.typ == mqtt.PUBACK || a.typ == mqtt.PUBREC && a.code.Failed() || a.typ == mqtt.PUBCOMP {
+	if a.typ == mqtt.PUBACK || a.typ == mqtt.PUBREC && a.code.Failed() || a.typ == mqtt.PUBCOMP && a.code == mqtt.Success {
 		c.pending = max(c.pending-1, 0)
 	}
 	out.b = mqtt.AppendAck(out.b, c.v, a.typ, a.id, a.code)
 }
 
-// written is called by the store when it has written more.
-func (c *conn) written() {
+// stored is called by the store when something has become of more of what was appended.
+func (c *conn) stored() {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	c.told = false
+	n := 0
+	for ; n < len(c.acks) && !c.over; n++ {
+		fate := c.b.store.outcome(c.acks[n].lsn)
+		if fate == onItsWay {
+			break
+		}
+		c.send(c.acks[n], fate)
+	}
 	if c.over {
 		return
-	}
-	durable := c.b.store.durable()
-	n := 0
-	for n < len(c.acks) && c.acks[n].lsn <= durable {
-		c.send(c.acks[n])
-		n++
 	}
 	c.acks = c.acks[:copy(c.acks, c.acks[n:])]
 	if len(c.acks) > 0 {

@@ -176,7 +176,11 @@ func (w *work) publish(in *inbound) (lsn uint64, code mqtt.Code) {
 			w.deliver(in, &t)
 		}
 	}
-	return w.keep(in), mqtt.Success
+	lsn = w.keep(in)
+	if in.msg != nil {
+		b.release(in.msg)
+	}
+	return lsn, mqtt.Success
 }
 
 // kept reports whether a message of the route may need the store.
@@ -195,7 +199,7 @@ func (w *work) keep(in *inbound) (lsn uint64) {
 	case in.pub.Retain:
 		lsn = w.b.retained.set(w, in)
 	case len(w.kept) > 0:
-		lsn = w.append(in)
+		lsn = w.append(in, false)
 	}
 	for _, s := range w.kept {
 		s.mu.Lock()
@@ -206,17 +210,17 @@ func (w *work) keep(in *inbound) (lsn uint64) {
 }
 
 // append appends a message to the store, with those who are to have it. If it is of QoS 2 and its publisher is kept, so is the packet identifier.
-func (w *work) append(in *inbound) (lsn uint64) {
+func (w *work) append(in *inbound, retained bool) (lsn uint64) {
 	from := in.from
 	if from == nil || in.pub.QoS < 2 || in.pub.ID == 0 {
-		return w.b.store.publish(in.msg, nil, 0, w.targets)
+		return w.b.store.publish(in.msg, nil, 0, w.targets, retained)
 	}
 	from.mu.Lock()
 	defer from.mu.Unlock()
 	if !from.kept.Load() {
-		return w.b.store.publish(in.msg, nil, 0, w.targets)
+		return w.b.store.publish(in.msg, nil, 0, w.targets, retained)
 	}
-	lsn = w.b.store.publish(in.msg, from, in.pub.ID, w.targets)
+	lsn = w.b.store.publish(in.msg, from, in.pub.ID, w.targets, retained)
 	from.received[in.pub.ID] = lsn
 	return lsn
 }
@@ -239,7 +243,7 @@ func (w *work) deliver(in *inbound, t *target) {
 		w.deliverNow(in, t, retain)
 		return
 	}
-	m := in.message(w.b.clock)
+	m := in.message(w.b)
 	if !s.offer(m, qos, retain, t.subIDs) {
 		return
 	}
@@ -263,7 +267,7 @@ func (w *work) deliverNow(in *inbound, t *target, retain bool) {
 	}
 	if s.queue.zeros > 0 { // retained messages wait; this one must not overtake them
 		if s.queue.zeros < w.b.limits.Queue {
-			s.enqueue(in.message(w.b.clock), 0, retain, t.subIDs)
+			s.enqueue(in.message(w.b), 0, retain, t.subIDs)
 		} else {
 			w.dropped++
 		}

@@ -34,8 +34,12 @@ func (s *session) fill(c *conn) {
 			s.drop(q.next - 1)
 		case q.inflight >= c.window || !q.room(e):
 			return
-		case !s.ready(c, e):
-			return
+		case e.kept && e.state == waiting && s.fate(e) != stored:
+			if s.fate(e) == onItsWay {
+				c.await()
+				return
+			}
+			s.drop(q.next) // its publisher has been told
 		case e.state == waiting && e.msg.expired(now):
 			s.b.stats.expired.Add(1)
 			s.drop(q.next)
@@ -53,20 +57,14 @@ func (s *session) fill(c *conn) {
 	}
 }
 
-// ready reports whether an entry may be sent as far as the store is concerned: what is kept is sent when it is on disk. Before that a
+// fate is what has become of the message of an entry in the store. What is kept is sent when it is on disk: before that a
 // crash would make the publisher send again what somebody has got already.
-func (s *session) ready(c *conn, e *entry) bool {
-	if !e.kept || e.state != waiting {
-		return true
-	}
+func (s *session) fate(e *entry) int {
 	lsn := e.msg.lsn.Load()
-	if lsn != 0 && lsn <= s.b.store.durable() {
-		return true
+	if lsn == 0 {
+		return onItsWay // whoever publishes it is about to append it
 	}
-	if lsn != 0 {
-		c.await()
-	}
-	return false // who has not appended it yet pumps again
+	return s.b.store.outcome(lsn)
 }
 
 // send puts an entry into the output. It is false if the client does not take packets of that size (3.1.2.11.4).

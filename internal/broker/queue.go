@@ -49,7 +49,7 @@ func (q *queue) push(e entry) {
 	} else {
 		q.waiting++
 	}
-	q.bytes += e.msg.size()
+	q.bytes += e.msg.weight()
 }
 
 // finish takes the message off the entry at index i, and lets go of what is done at the front.
@@ -64,7 +64,7 @@ func (q *queue) finish(i int) {
 			q.inflight--
 		}
 	}
-	q.bytes -= e.msg.size()
+	q.bytes -= e.msg.weight()
 	*e = entry{seq: e.seq}
 	for q.head < len(q.list) && q.list[q.head].msg == nil {
 		q.head++

@@ -29,7 +29,7 @@ func (r *retained) room(b *Broker, in *inbound) bool {
 	defer r.mu.RUnlock()
 	size := int64(len(in.pub.Topic) + len(in.pub.Props) + len(in.payload) + 128)
 	if old := r.root.find(in.pub.Topic); old != nil && old.msg != nil {
-		return r.bytes+size-old.msg.size() <= b.limits.RetainedBytes
+		return r.bytes+size-old.msg.weight() <= b.limits.RetainedBytes
 	}
 	return r.n < b.limits.Retained && r.bytes+size <= b.limits.RetainedBytes
 }
@@ -44,13 +44,13 @@ func (r *retained) set(w *work, in *inbound) (lsn uint64) {
 			lsn = w.b.store.unretain(in.pub.Topic)
 		}
 		if len(w.kept) > 0 {
-			lsn = w.append(in)
+			lsn = w.append(in, false)
 		}
 		return lsn
 	}
-	m := in.message(w.b.clock)
+	m := in.message(w.b)
 	r.put(w.b, m)
-	return w.append(in)
+	return w.append(in, true)
 }
 
 // put puts a message in its place. r.mu is held.
@@ -62,7 +62,7 @@ func (r *retained) put(b *Broker, m *message) {
 	}
 	at.msg = m
 	r.n++
-	r.bytes += m.size()
+	r.bytes += m.weight()
 	if m.expires != 0 {
 		r.ends++
 	}
@@ -71,7 +71,7 @@ func (r *retained) put(b *Broker, m *message) {
 // forget lets go of a message that is not in the tree any more.
 func (r *retained) forget(b *Broker, m *message) {
 	r.n--
-	r.bytes -= m.size()
+	r.bytes -= m.weight()
 	if m.expires != 0 {
 		r.ends--
 	}

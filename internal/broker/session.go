@@ -53,12 +53,31 @@ func (b *Broker) claim(id string, clean bool) (s *session, present bool, left le
 		s = nil
 	}
 	if s != nil {
+		left.lsn = s.returned()
 		return s, true, left, nil
 	}
 	b.lastSession++
 	s = &session{id: id, number: b.lastSession, b: b}
 	b.sessions[id] = s
 	return s, false, left, nil
+}
+
+func (s *session) lasting() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.expiry > 0
+}
+
+// returned notes that the client of a session is back. If the session was about to expire that must be on
+// disk before the client is told: a crash right after must not make it expire.
+func (s *session) returned() (lsn uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	soon := s.expires != 0 && s.expires-s.b.now() < minute
+	if s.expires = 0; soon && s.kept.Load() {
+		lsn = s.b.store.life(s)
+	}
+	return lsn
 }
 
 // due reports whether the time of a session without a connection is over.
@@ -82,21 +101,21 @@ func (b *Broker) end(s *session, code mqtt.Code) (left leftover) {
 		return left
 	}
 	s.ended = true
+	b.lasting.Add(-lasts(s.expiry))
 	delete(b.sessions, s.id)
 	if c := s.conn; c != nil {
 		c.end(code)
 		s.leave()
+	}
+	left.will, s.will = s.will, nil
+	if s.kept.CompareAndSwap(true, false) {
+		left.lsn = b.store.end(s)
 	}
 	for _, sub := range s.subs {
 		b.index.remove(sub)
 	}
 	b.stats.subscriptions.Add(-int64(len(s.subs)))
 	s.subs = nil
-	left.will, s.will = s.will, nil
-	if s.kept.CompareAndSwap(true, false) {
-		b.kept--
-		left.lsn = b.store.end(s)
-	}
 	for i := s.queue.head; i < len(s.queue.list); i++ {
 		if m := s.queue.list[i].msg; m != nil {
 			b.release(m)
@@ -108,10 +127,28 @@ func (b *Broker) end(s *session, code mqtt.Code) (left leftover) {
 }
 
 // setExpiry sets how many seconds the session outlives its connection, and has it kept on disk if it does. s.mu is held.
-func (s *session) setExpiry(expiry uint32) (lsn uint64) {
+func (s *session) setExpiry(expiry uint32) {
+	s.b.lasting.Add(lasts(expiry) - lasts(s.expiry))
 	s.expiry = expiry
-	return 0
+	st := s.b.store
+	switch kept := s.kept.Load(); {
+	case st == nil:
+	case kept && expiry == 0:
+		st.end(s)
+		s.kept.Store(false)
+		for i := s.queue.head; i < len(s.queue.list); i++ {
+			s.queue.list[i].kept = false
+		}
+	case kept:
+		st.life(s)
+	case expiry > 0:
+		s.kept.Store(true)
+		st.begin(s)
+	}
 }
+
+// lasts is 1 if a session with that expiry outlives its connection.
+func lasts(expiry uint32) int64 { return int64(min(expiry, 1)) }
 
 // leave parts a session from its connection. s.mu is held.
 func (s *session) leave() {
@@ -146,10 +183,10 @@ func (s *session) attach(c *conn, expiry uint32, w *will, hello []byte, work *wo
 		s.wills++
 		w.number, w.publisher = s.wills, s
 	}
-	left.lsn = s.setExpiry(expiry)
 	s.expires = 0
 	s.conn, c.s = c, s
 	s.live.Store(true)
+	s.setExpiry(expiry)
 	c.put(hello, work)
 	s.pump(work)
 	return left, true
@@ -175,12 +212,9 @@ func (b *Broker) detach(c *conn, normal bool) (left leftover) {
 	}
 	defer s.mu.Unlock()
 	now := b.now()
-	if s.expiry != forever {
-		s.expires = now + int64(s.expiry)*second
-		b.agenda.add(s.expires, s, 0)
-	}
+	s.away(now)
 	if s.kept.Load() {
-		b.store.left(s)
+		b.store.life(s)
 	}
 	switch {
 	case s.will == nil:
@@ -190,6 +224,14 @@ func (b *Broker) detach(c *conn, normal bool) (left leftover) {
 		b.agenda.add(now+int64(s.will.delay)*second, s, s.will.number)
 	}
 	return left
+}
+
+// away begins the time after which the session ends if its client does not come back. s.mu is held.
+func (s *session) away(now int64) {
+	if s.expiry != forever {
+		s.expires = now + int64(s.expiry)*second
+		s.b.agenda.add(s.expires, s, 0)
+	}
 }
 
 // room reports whether a message of some size may wait in the session.
@@ -203,7 +245,7 @@ func (s *session) room(size int64) bool {
 
 // offer lets a message of QoS 1 or 2 wait in the session. It is false if there is no room. s.mu is held.
 func (s *session) offer(m *message, qos byte, retain bool, subIDs string) bool {
-	if !s.room(m.size()) && !(s.purge() && s.room(m.size())) {
+	if !s.room(m.weight()) && !(s.purge() && s.room(m.weight())) {
 		s.refuse()
 		return false
 	}
@@ -213,8 +255,12 @@ func (s *session) offer(m *message, qos byte, retain bool, subIDs string) bool {
 
 func (s *session) enqueue(m *message, qos byte, retain bool, subIDs string) *entry {
 	s.seq++
-	s.queue.push(entry{msg: m, seq: s.seq, subIDs: subIDs, qos: qos, retain: retain, kept: s.kept.Load() && qos > 0})
+	kept := s.kept.Load() && qos > 0
+	s.queue.push(entry{msg: m, seq: s.seq, subIDs: subIDs, qos: qos, retain: retain, kept: kept})
 	s.b.hold(m)
+	if kept {
+		s.b.store.live.Add(entryCost)
+	}
 	if qos > 0 {
 		s.b.waiting.Add(1)
 	}
@@ -263,13 +309,13 @@ func (s *session) refuse() {
 // hold and release count what is kept in memory for sessions and as retained messages.
 func (b *Broker) hold(m *message) {
 	if m.refs.Add(1) == 1 {
-		b.held.Add(m.size())
+		b.held.Add(m.weight())
 	}
 }
 
 func (b *Broker) release(m *message) {
 	if m.refs.Add(-1) == 0 {
-		b.held.Add(-m.size())
+		b.held.Add(-m.weight())
 		b.store.drop(m)
 	}
 }

@@ -17,13 +17,13 @@ type Stats struct {
 	Violations                   uint64 // connections that ended with an error of the protocol, or were sent away
 	Panics                       uint64
 
-	Connections, Sessions, Kept int // Kept: sessions on disk
-	Subscriptions               int
-	Retained                    int
-	Waiting                     int64 // messages that wait in sessions
-	Held                        int64 // bytes of messages that wait or are retained
-	DiskBytes                   int64
-	Failing                     bool // what should be on disk cannot be written
+	Connections, Sessions, Lasting int // Lasting: sessions that outlive their connections
+	Subscriptions                  int
+	Retained                       int
+	Waiting                        int64 // messages that wait in sessions
+	Held                           int64 // bytes of messages that wait or are retained
+	DiskBytes                      int64
+	Failing                        bool // what should be on disk cannot be written
 }
 
 type counters struct {
@@ -45,7 +45,7 @@ func (b *Broker) Stats() Stats {
 		DiskBytes: b.store.size(), Failing: b.store.failing(),
 	}
 	b.mu.Lock()
-	s.Sessions, s.Kept = len(b.sessions), b.kept
+	s.Sessions, s.Lasting = len(b.sessions), int(b.lasting.Load())
 	b.mu.Unlock()
 	b.retained.mu.RLock()
 	s.Retained = b.retained.n

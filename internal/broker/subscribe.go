@@ -65,7 +65,7 @@ func (s *session) subscribe(f mqtt.Filter, id uint32) (lsn uint64) {
 	}
 	s.put(sub, old)
 	if s.kept.Load() {
-		lsn = s.b.store.subscribe(s, sub)
+		lsn = s.b.store.subscribe(s, sub, old == nil)
 	}
 	if h := f.Options.RetainHandling(); strings.HasPrefix(sub.filter, "$share/") || h == 2 || h == 1 && old != nil {
 		return lsn

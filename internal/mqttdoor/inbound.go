@@ -25,8 +25,9 @@ type inbound struct {
 
 // unreleased are messages at QoS 2 between PUBLISH and PUBREL, by packet id: they are asked about again at PUBREL (M12).
 type unreleased struct {
-	mu sync.Mutex
-	of map[uint16]held
+	mu   sync.Mutex
+	of   map[uint16]held
+	size int // of the topics, in bytes
 }
 
 type held struct {
@@ -34,8 +35,8 @@ type held struct {
 	retain bool
 }
 
-// maxHeld bounds messages at QoS 2 that a client may leave unreleased.
-const maxHeld = 1024
+// maxHeld bounds the topics of messages at QoS 2 that a client leaves unreleased, in bytes, for a broker that does not bound their number itself.
+const maxHeld = 4 << 20
 
 func (in *inbound) init(s *Session) {
 	in.s = s
@@ -47,7 +48,7 @@ var (
 	errServerPacket  = &mqtt.Error{Code: mqtt.ProtocolError, Why: "a packet that only a server sends"}
 	errUnasked       = &mqtt.Error{Code: mqtt.ProtocolError, Why: "AUTH of a client that is not authenticating"}
 	errNoMethod      = &mqtt.Error{Code: mqtt.BadAuthenticationMethod, Why: "re-authentication of a client whose CONNECT had no method"}
-	errHeld          = &mqtt.Error{Code: mqtt.QuotaExceeded, Why: "too many messages at QoS 2 are not released"}
+	errHeld          = &mqtt.Error{Code: mqtt.ReceiveMaximumExceeded, Why: "too many messages at QoS 2 are not released"}
 	errRefused       = &mqtt.Error{Code: mqtt.NotAuthorized, Why: "a message that is not allowed, for which MQTT 3.1.1 has no answer"}
 	errUnreleased    = &mqtt.Error{Code: mqtt.NotAuthorized, Why: "a message at QoS 2 is not allowed any more"}
 )
@@ -199,7 +200,8 @@ func (u *unreleased) hold(id uint16, topic string, retain bool) error {
 	if u.of == nil {
 		u.of = map[uint16]held{}
 	}
-	if len(u.of) >= maxHeld {
+	u.size += len(topic) - len(u.of[id].topic)
+	if u.size > maxHeld {
 		return errHeld
 	}
 	u.of[id] = held{strings.Clone(topic), retain}
@@ -211,6 +213,7 @@ func (u *unreleased) take(id uint16) (held, bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	m, ok := u.of[id]
+	u.size -= len(m.topic)
 	delete(u.of, id)
 	return m, ok
 }

@@ -32,6 +32,9 @@ type Listener struct {
 	Proxies []netip.Prefix
 	// RefusedFilter is the code for a filter that the rules do not allow; 0 is NotAuthorized. 3.1.1 has only one.
 	RefusedFilter mqtt.Code
+	// RefusedFilters are refused when a client subscribes to one of them by this very name, whatever the rules say of
+	// what it would bring: conformance suites ask for such a one.
+	RefusedFilters []string
 	// Origins are those of web pages that may connect by WebSocket beside the listener's own, as in https://app.example.com.
 	Origins []string
 }

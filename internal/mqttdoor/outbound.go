@@ -51,8 +51,12 @@ func (o *outbound) judge(h mqtt.Head, b []byte) (verdict, error) {
 	switch h.Type {
 	case mqtt.PUBLISH:
 		return o.deliver(h, b)
-	case mqtt.PUBACK, mqtt.PUBCOMP, mqtt.PINGRESP:
+	case mqtt.PUBCOMP, mqtt.PINGRESP:
 		return pass, nil
+	case mqtt.PUBACK:
+		a, err := mqtt.ReadAck(o.s.version, h, b)
+		o.s.in.unreleased.take(a.ID) // a broker without QoS 2 ends it so
+		return pass, err
 	case mqtt.PUBREC:
 		a, err := mqtt.ReadAck(o.s.version, h, b)
 		if a.Code.Failed() {

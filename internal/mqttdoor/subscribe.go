@@ -88,6 +88,8 @@ func (s *Session) judgeFilter(f mqtt.Filter) mqtt.Code {
 		return mqtt.TopicFilterInvalid
 	case levels(view(f.Filter)) > s.door.limits.Levels+2: // a shared one has two more
 		return mqtt.QuotaExceeded
+	case slices.Contains(s.listener.RefusedFilters, view(f.Filter)):
+		return s.listener.refusedFilter()
 	}
 	if why := s.maySubscribe(string(f.Filter), f.Options.QoS()); why != credential.OK {
 		if code := denials[why.Class()]; code != mqtt.NotAuthorized {

@@ -8,12 +8,17 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/coder/websocket"
 )
 
 // subprotocol is what MQTT calls itself in WebSocket (6.0).
 const subprotocol = "mqtt"
+
+// closePatience is how long a client may take to answer that the WebSocket is closed (RFC 6455, 7.1.2). Who sees the connection
+// end without that reports a fault.
+const closePatience = 100 * time.Millisecond
 
 // WebSocket returns a handler that serves MQTT over WebSocket by the rules of a
 // listener. source tells the client's address, behind trusted proxies. A page of another
@@ -105,6 +110,9 @@ func (d *Door) serveWebSocket(w http.ResponseWriter, r *http.Request, l *Listene
 	d.running.Go(func() { // when either way ends, both do
 		<-done
 		far.Close()
+		hurry := time.AfterFunc(closePatience, func() { c.Close() }) // ends the read, and with it the connection
+		_ = ws.Close(websocket.StatusNormalClosure, "")
+		hurry.Stop()
 		c.Close()
 		<-done
 	})
