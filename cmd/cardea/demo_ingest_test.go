@@ -46,11 +46,11 @@ func TestIngestBadMessages(t *testing.T) {
 	m := b.device()
 	for topic, payload := range map[string]string{
 		"db/write/EXAMPLE":      `["hide-me", "hide-me", "hide-me"]`,
-		"db/append/EXAMPLE":     "hide-me",
+		"db/append/EXAMPLE":     "hide-me hide-me",
 		"db/write/no table":     `["a", 1, 1]`,
 		"db/write/sqlite_stat1": `["a", 1, 1]`,
 		"db/write/":             `["a", 1, 1]`,
-		"db/append/EMPTY":       `[]`,
+		"db/append/EMPTY":       `{"data":{"columns":["name","time","value"],"rows":[]}}`,
 	} {
 		if code := m.Publish(topic, payload, 1); code.Failed() {
 			t.Errorf("%s: 0x%02X", topic, byte(code))
@@ -63,7 +63,7 @@ func TestIngestBadMessages(t *testing.T) {
 	b.rows("SELECT COUNT(*) FROM EXAMPLE WHERE NAME = 'good'", "[[2]]")
 	b.rows("SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table'", "[[100]]")
 	b.rows("SELECT COUNT(*) FROM T98", "[[1]]")
-	if log := b.k.Log(); !contains(log, "a message was not stored", "no table", errTables.Error()) || strings.Contains(log, "hide-me") {
+	if log := b.k.Log(); !contains(log, "a message was not stored", "the table's name must be letters", "the body must be JSON", `"topic":"db/append/EMPTY"`, errTables.Error()) || strings.Contains(log, "hide-me") {
 		t.Errorf("the log:\n%s", log)
 	}
 }
@@ -276,4 +276,24 @@ func (l *lockedBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// A demo that is killed loses nothing that was acknowledged to a publisher at QoS 1.
+func TestDemoKilled(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	const rounds, each = 3, 200
+	for round := range rounds {
+		m := b.device()
+		for i := range each {
+			if code := m.Publish("db/append/EXAMPLE", fmt.Sprintf(`["killed", %d, 1]`, round*each+i), 1); code.Failed() {
+				t.Fatalf("0x%02X", byte(code))
+			}
+		}
+		b.k.Kill()
+		if err := b.k.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.rows("SELECT COUNT(DISTINCT TIME) FROM EXAMPLE WHERE NAME = 'killed'", fmt.Sprintf("[[%d]]", rounds*each))
 }
