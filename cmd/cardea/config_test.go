@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -38,6 +39,12 @@ func load(t *testing.T, args []string, env map[string]string, file string) (*con
 // spellings; a flag counts more than a variable, and that more than the file.
 func TestEveryOptionEverywhere(t *testing.T) {
 	t.Parallel()
+	dir := t.TempDir()
+	for _, name := range []string{"a", "b"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("password "+name+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	values := map[string][2]string{
 		"http-listen": {"127.0.0.1:1", "127.0.0.1:11"}, "mqtt-listen": {"127.0.0.1:2", "127.0.0.1:12"},
 		"mqtt-tls-listen": {"127.0.0.1:3", "127.0.0.1:13"}, "grpc-listen": {"127.0.0.1:4", "127.0.0.1:14"},
@@ -47,11 +54,20 @@ func TestEveryOptionEverywhere(t *testing.T) {
 		"http-tls": {"true", "false"}, "server-name": {"a.example", "b.example"}, "insecure-http": {"true", "false"},
 		"db": {"postgres://a/b", "postgres://c/d"}, "ready-file": {"a", "b"}, "cache-bytes": {"2097152", "3145728"},
 		"staleness": {"10s", "20s"}, "drain-timeout": {"1s", "2s"}, "log-level": {"debug", "error"}, "log-format": {"json", "text"},
+		"mqtt-upstream-password-file": {filepath.Join(dir, "a"), filepath.Join(dir, "b")}, "mqtt-upstream-ca": {"a", "b"},
+		"mqtt-upstream-server-name": {"a.example", "b.example"}, "mqtt-upstream-proxy-protocol": {"true", "false"},
+		"mqtt-upstream-version": {"3.1.1", "5.0"}, "mqtt-max-keep-alive": {"10s", "20s"}, "mqtt-max-packet": {"2048", "4096"},
+		"mqtt-websocket-origin": {"https://a.example", "http://b.example:8080"}, "mqtt-keep-retained-of-revoked": {"true", "false"},
 		"keystore-password-env": {"A", "B"}, "keystore-password-command": {"a", "b"}, "keystore-any-mode": {"true", "false"},
 	}
 	for _, o := range options() {
-		if o.name == "tls-cert" || o.name == "tls-key" {
+		switch o.name {
+		case "tls-cert", "tls-key", "mqtt-upstream-cert", "mqtt-upstream-key":
 			continue // they need each other
+		}
+		var also []string // without which it would be an error
+		if strings.HasPrefix(o.name, "mqtt-upstream-") {
+			also = []string{"--mqtt-upstream", "tls://h:8883"}
 		}
 		v, known := values[o.name]
 		if !known {
@@ -59,18 +75,17 @@ func TestEveryOptionEverywhere(t *testing.T) {
 			continue
 		}
 		quoted := func(s string) string { return o.name + ` = "` + s + `"` }
-		flag := func(s string) *config {
-			return must(t, "--"+o.name+"="+s)(load(t, []string{"--" + o.name + "=" + s}, nil, ""))
-		}
+		said := func(s string) []string { return append(slices.Clone(also), "--"+o.name+"="+s) }
+		flag := func(s string) *config { return must(t, "--"+o.name+"="+s)(load(t, said(s), nil, "")) }
 		want, other := flag(v[0]), flag(v[1])
 		if cmp.Equal(want, other, cmp.Comparer(samePrefix)) {
 			t.Errorf("--%s makes no difference", o.name)
 		}
 		for how, got := range map[string]*config{
-			"variable":            must(t, o.env())(load(t, nil, map[string]string{o.env(): v[0]}, "")),
-			"file":                must(t, "file")(load(t, nil, nil, quoted(v[0]))),
-			"variable above file": must(t, "file")(load(t, nil, map[string]string{o.env(): v[0]}, quoted(v[1]))),
-			"flag above variable": must(t, "flag")(load(t, []string{"--" + o.name + "=" + v[0]}, map[string]string{o.env(): v[1]}, "")),
+			"variable":            must(t, o.env())(load(t, also, map[string]string{o.env(): v[0]}, "")),
+			"file":                must(t, "file")(load(t, also, nil, quoted(v[0]))),
+			"variable above file": must(t, "file")(load(t, also, map[string]string{o.env(): v[0]}, quoted(v[1]))),
+			"flag above variable": must(t, "flag")(load(t, said(v[0]), map[string]string{o.env(): v[1]}, "")),
 		} {
 			for i := range got.Routes {
 				got.Routes[i].Source = "flag"
@@ -107,6 +122,17 @@ func TestConfigProblems(t *testing.T) {
 		{env: map[string]string{"CARDEA_LOG_FORMAT": "xml", "CARDEA_HTTP_TLS": "yes"}, want: []string{"CARDEA_HTTP_TLS", "CARDEA_LOG_FORMAT"}},
 		{args: []string{"--db", "mysql://x"}, want: []string{"--db"}},
 		{args: []string{"--mqtt-upstream", "http://x"}, want: []string{"--mqtt-upstream"}},
+		{args: []string{"--mqtt-upstream", "tcp://u:p@h:1"}, want: []string{"--mqtt-upstream"}},
+		{args: []string{"--mqtt-upstream", "tls://h"}, want: []string{"--mqtt-upstream"}},
+		{
+			args: []string{"--mqtt-max-keep-alive", "1s", "--mqtt-max-packet", "10", "--mqtt-websocket-origin", "https://a/b", "--mqtt-upstream-version", "3.1"},
+			want: []string{"--mqtt-upstream-version", "--mqtt-max-keep-alive", "--mqtt-max-packet", "--mqtt-websocket-origin"},
+		},
+		{args: []string{"--mqtt-upstream-proxy-protocol"}, want: []string{"--mqtt-upstream"}},
+		{args: []string{"--mqtt-upstream", "tcp://h:1", "--mqtt-upstream-ca", "x"}, want: []string{"--mqtt-upstream-ca"}},
+		{args: []string{"--mqtt-upstream", "tls://h:1", "--mqtt-upstream-cert", "x"}, want: []string{"--mqtt-upstream-cert"}},
+		{args: []string{"--mqtt-upstream", "tls://h:1", "--mqtt-upstream-password-file", "/does/not/exist"}, want: []string{"--mqtt-upstream-password-file"}},
+		{args: []string{"--mqtt-listen", "127.0.0.1:1", "--mqtt-tls-listen", "127.0.0.1:1"}, want: []string{"--mqtt-tls-listen"}},
 		{args: []string{"--tls-cert", "x"}, want: []string{"--tls-cert", "--tls-cert"}},
 		{args: []string{"--server-name", "a b"}, want: []string{"--server-name"}},
 		{args: []string{"--keystore-password-env", "A", "--keystore-password-command", "b"}, want: []string{"--keystore-password-env"}},
@@ -173,3 +199,32 @@ func TestJoinBooleans(t *testing.T) {
 }
 
 func samePrefix(a, b netip.Prefix) bool { return a == b }
+
+// A demo serves MQTT over TLS beside the plain one unless somebody says otherwise, in whichever way.
+func TestDemoListensTwice(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ flag, variable, file, want string }{
+		{"", "", "", demoMQTTS},
+		{"off", "", "", ""},
+		{"127.0.0.1:1", "127.0.0.1:2", "", "127.0.0.1:1"},
+		{"", "127.0.0.1:2", `mqtt-tls-listen = "off"`, "127.0.0.1:2"},
+		{"", "", `mqtt_tls_listen = "127.0.0.1:3"`, "127.0.0.1:3"},
+	} {
+		path := filepath.Join(t.TempDir(), "cardea.toml")
+		if err := os.WriteFile(path, []byte(c.file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		a := &app{getenv: func(name string) string {
+			return map[string]string{"CARDEA_CONFIG": path, "CARDEA_MQTT_TLS_LISTEN": c.variable}[name]
+		}}
+		flags := a.demoCommand().Flags()
+		if c.flag != "" {
+			if err := flags.Parse([]string{"--mqtt-tls-listen", c.flag}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := must(t, "demo")(a.loadConfig(flags)); got.MQTTTLSListen != c.want || got.MQTTListen != "127.0.0.1:5653" {
+			t.Errorf("%+v: %q and %q", c, got.MQTTListen, got.MQTTTLSListen)
+		}
+	}
+}

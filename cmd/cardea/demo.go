@@ -20,7 +20,8 @@ func (a *app) demoCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Run a server with a sample upstream, and show what to try",
-		Long: "Run a server with a sample upstream behind /db/, make one credential of each kind, and print commands to paste.\n" +
+		Long: "Run a server with a sample upstream behind /db/ and behind the MQTT topics db/write/TABLE and db/append/TABLE,\n" +
+			"make one credential of each kind, and print commands to paste. MQTT is served plain and over TLS at once.\n" +
 			"Everything is in ./cardea-demo unless --data names another folder; remove the folder to begin anew. All options of serve can be given.",
 		Example: "  cardea demo\n  cardea demo --http-tls --data ./cardea-demo",
 		Args:    exactly(),
@@ -36,6 +37,7 @@ func (a *app) demoCommand() *cobra.Command {
 		},
 	}
 	addOptions(c.Flags())
+	presetOption(c.Flags(), "mqtt-tls-listen", demoMQTTS)
 	return c
 }
 
@@ -54,21 +56,25 @@ func (a *app) demo(ctx context.Context, c *config) error {
 	d := &demo{app: a, data: c.Data, files: filepath.Join(c.Data, "demo"), verifier: newIdentityVerifier()}
 	return a.serve(ctx, c, hooks{
 		ready: func(ctx context.Context, n *node) error {
-			if err := d.serveUpstream(ctx, n, l); err != nil {
+			up, err := d.serveUpstream(ctx, n, l)
+			if err != nil {
 				return err
 			}
-			return d.make(ctx)
+			if err := d.make(ctx); err != nil {
+				return err
+			}
+			return d.startIngest(ctx, n, up)
 		},
 		announced: d.show,
 	})
 }
 
 // serveUpstream lets the sample upstream answer until the server ends.
-func (d *demo) serveUpstream(ctx context.Context, n *node, l net.Listener) error {
+func (d *demo) serveUpstream(ctx context.Context, n *node, l net.Listener) (*upstream, error) {
 	d.verifier.jwks = n.gate.JWKS
 	up, err := newUpstream(ctx, filepath.Join(d.data, "upstream.db"), d.verifier.verify)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	server := n.server(up)
 	n.closers = append(n.closers, up, server)
@@ -77,7 +83,7 @@ func (d *demo) serveUpstream(ctx context.Context, n *node, l net.Listener) error
 			n.report(err)
 		}
 	})
-	return nil
+	return up, nil
 }
 
 // demo is what `cardea demo` makes beside the server.
@@ -94,6 +100,7 @@ const (
 	demoDevice  = "demo-device"
 	demoService = "demo-service"
 	demoUser    = "demo-user"
+	demoIngest  = "demo-ingest" // the sample upstream as a client of the MQTT door; also its scope and its role
 	demoScope   = "demo:db"
 	demoRole    = "demo"
 )
@@ -115,6 +122,12 @@ func (d *demo) make(ctx context.Context) (err error) {
 	}
 	if !exists(d.token(demoUser)) { // the last thing that is made
 		return fmt.Errorf("%s was left half made: remove %s to begin anew", d.files, d.data)
+	}
+	if err := d.makeIngest(ctx); err != nil {
+		return fmt.Errorf("%s cannot be made; remove %s to begin anew: %w", demoIngest, d.data, err)
+	}
+	if err := d.makeRows(); err != nil {
+		return err
 	}
 	return d.renewAdminToken(ctx)
 }
@@ -161,7 +174,7 @@ func (d *demo) makeDevice(ctx context.Context) error {
 	if err := d.client.get(ctx, pathRoot, &anchor); err != nil {
 		return err
 	}
-	return createExclusive(filepath.Join(d.files, "server.pem"), 0o644, []byte(anchor.Root))
+	return createExclusive(d.anchor(), 0o644, []byte(anchor.Root))
 }
 
 func (d *demo) makeToken(ctx context.Context, kind, name, credentialKind string) error {
@@ -178,6 +191,9 @@ func (d *demo) makeToken(ctx context.Context, kind, name, credentialKind string)
 
 func (d *demo) token(name string) string { return filepath.Join(d.files, name+"_token") }
 
+// anchor is the certificate that clients must trust.
+func (d *demo) anchor() string { return filepath.Join(d.files, "server.pem") }
+
 func (d *demo) renewAdminToken(ctx context.Context) error {
 	var made view.OneTime
 	if err := d.client.post(ctx, pathAdminToken, nil, &made); err != nil {
@@ -192,10 +208,11 @@ func (d *demo) show(n *node) {
 	data, base := d.data, n.httpURL()
 	curl, cardea := "curl", os.Args[0]+" --data "+data
 	if n.config.HTTPTLS {
-		curl += " --cacert " + filepath.Join(d.files, "server.pem")
+		curl += " --cacert " + d.anchor()
 	}
 	bearer := func(token string) string { return fmt.Sprintf(`-H "Authorization: Bearer $(cat %s)"`, token) }
 	query := fmt.Sprintf("'%s/db/query?q=SELECT+*+FROM+EXAMPLE+LIMIT+3'", base)
+	counts := fmt.Sprintf("'%s/db/query?q=SELECT+NAME,COUNT(*)+AS+N+FROM+EXAMPLE+GROUP+BY+NAME'", base)
 	w := d.app.out
 	fmt.Fprintf(w, "\nA sample upstream stands behind %s/db/. Try, in another terminal:\n", base)
 	section(w, "a device with its token: read and write",
@@ -207,6 +224,7 @@ func (d *demo) show(n *node) {
 	section(w, "a wrong token, and none: refused",
 		curl+" -i -H 'Authorization: Bearer wrong' "+query,
 		curl+" -i "+query)
+	d.showMQTT(n, curl+" "+bearer(d.token(demoDevice))+" "+counts)
 	section(w, "a key of your own: make it, use it, see it, end it",
 		cardea+" key gen myapp01 --output ./myapp01",
 		curl+" -H \"Authorization: Bearer $(cat ./myapp01_token)\" "+query,
@@ -221,7 +239,7 @@ func (d *demo) show(n *node) {
 	}
 	if r.GRPC != "" {
 		section(w, "gRPC with a client certificate",
-			fmt.Sprintf("grpcurl -cacert %s/server.pem -cert %s_cert.pem -key %s_key.pem %s cardea.v1.Gate/WhoAmI", d.files, pair, pair, r.GRPC))
+			fmt.Sprintf("grpcurl -cacert %s -cert %s_cert.pem -key %s_key.pem %s cardea.v1.Gate/WhoAmI", d.anchor(), pair, pair, r.GRPC))
 	}
 	section(w, "the API, as the administrator",
 		fmt.Sprintf("%s %s %s/api/v1/principals", curl, bearer(adminTokenPath(data)), base),

@@ -29,18 +29,19 @@ func TestDemo(t *testing.T) {
 			k := start(t, testkit.CardeaConfig{Command: "demo", Args: args})
 			eventually(t, "the commands", func() bool { return strings.Contains(k.Log(), "Ctrl-C ends the demo") })
 			work := t.TempDir()
-			grpc := false
+			grpc, mosquitto := false, false
 			for _, line := range strings.Split(k.Log(), "\n") {
 				if strings.HasPrefix(line, "grpcurl ") {
 					grpc = true // a Go client does the same in TestGRPCWithCertificates
 					continue
 				}
-				if strings.HasPrefix(line, "curl ") || strings.HasPrefix(line, "cardea ") || strings.HasPrefix(line, k.Bin+" ") {
+				mosquitto = mosquitto || strings.HasPrefix(line, "mosquitto_sub ")
+				if strings.HasPrefix(line, "curl ") || strings.HasPrefix(line, "mosquitto_") || strings.HasPrefix(line, "cardea ") || strings.HasPrefix(line, k.Bin+" ") {
 					paste(t, work, line)
 				}
 			}
-			if !grpc {
-				t.Error("no command for gRPC")
+			if !grpc || !mosquitto {
+				t.Error("no command for gRPC, or none for MQTT")
 			}
 			forged(t, k)
 			if code := k.Stop(); code != 0 {
@@ -61,10 +62,18 @@ func TestDemo(t *testing.T) {
 // paste runs one line and checks what it must give.
 func paste(t *testing.T, dir, line string) {
 	t.Helper()
-	cmd := exec.Command("sh", "-c", line)
-	cmd.Dir = dir
-	raw, err := cmd.CombinedOutput()
-	out := string(raw)
+	if strings.Contains(line, "COUNT(*)") { // what was published arrives a moment later
+		eventually(t, "the rows of four messages", func() bool {
+			out, err := shell(dir, line)
+			return err == nil && contains(out, `["wave.pi",4],["wave.sin",10]`)
+		})
+		return
+	}
+	out, err := shell(dir, line)
+	if strings.HasPrefix(line, "mosquitto_") {
+		pasteMQTT(t, line, out, err)
+		return
+	}
 	if err != nil {
 		t.Errorf("%s\n%v\n%s", line, err, out)
 		return
@@ -91,6 +100,30 @@ func paste(t *testing.T, dir, line string) {
 	if !contains(out, want...) {
 		t.Errorf("%s\nwants %q\n%s", line, want, out)
 	}
+}
+
+// pasteMQTT checks what mosquitto's clients say.
+func pasteMQTT(t *testing.T, line, out string, err error) {
+	t.Helper()
+	var want string
+	refused := strings.Contains(line, "--username wrong") || !strings.Contains(line, "--username ") && !strings.Contains(line, "--cert ")
+	switch {
+	case refused:
+		want = "Connection error: Connection Refused: not authorised.\n"
+	case strings.HasPrefix(line, "mosquitto_sub "):
+		want = "sensor/room 21.5\n"
+	}
+	if (err != nil) != refused || !strings.HasPrefix(out, want) || want == "" && out != "" {
+		t.Errorf("%s\n%v\nwants %q\n%s", line, err, want, out)
+	}
+}
+
+// shell runs a line in a folder and returns all that it says.
+func shell(dir, line string) (string, error) {
+	cmd := exec.Command("sh", "-c", line)
+	cmd.Dir = dir
+	raw, err := cmd.CombinedOutput()
+	return string(raw), err
 }
 
 // forged calls the upstream past Cardea, with no identity and with one that somebody else has made (H04).

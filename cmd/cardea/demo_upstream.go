@@ -20,7 +20,7 @@ import (
 // time series over HTTP. It believes nobody but Cardea: each request must
 // bring the signed identity header (H04).
 //
-//	POST     /db/write/TABLE   [name, time, value], or an array of such
+//	POST     /db/write/TABLE   rows, as samples has them
 //	GET|POST /db/query?q=SELECT…
 type upstream struct {
 	write  *sql.DB // one connection
@@ -44,7 +44,7 @@ func newUpstream(ctx context.Context, path string, verify func(context.Context, 
 	}
 	write.SetMaxOpenConns(1)
 	u := &upstream{write: write, verify: verify, now: time.Now}
-	if err := u.createTable(ctx, "EXAMPLE"); err != nil {
+	if err := u.keep(ctx, batch{table: "EXAMPLE"}); err != nil {
 		write.Close()
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func (u *upstream) fillExample(ctx context.Context) error {
 		at := start.Add(time.Duration(i) * time.Second)
 		rows = append(rows, sample{"wave.sin", at.UnixNano(), math.Sin(float64(i) / 3)})
 	}
-	return u.insert(ctx, "EXAMPLE", rows)
+	return u.keep(ctx, batch{"EXAMPLE", rows})
 }
 
 func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -114,120 +114,79 @@ func answer(w http.ResponseWriter, status int, data any, reason string, start ti
 
 var tableName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,63}$`)
 
-func (u *upstream) serveWrite(w http.ResponseWriter, r *http.Request, table string, start time.Time) {
+// parse makes a batch of what somebody sends for a table. An error says nothing of what was sent.
+func (u *upstream) parse(table string, body io.Reader) (b batch, err error) {
 	if !tableName.MatchString(table) || strings.HasPrefix(strings.ToLower(table), "sqlite_") {
-		answer(w, http.StatusBadRequest, nil, "the table's name must be letters, digits and _, at most 64, and begin with a letter", start)
-		return
+		return b, errors.New("the table's name must be letters, digits and _, at most 64, and begin with a letter")
 	}
-	rows, err := u.samples(http.MaxBytesReader(w, r.Body, maxUpstreamBody))
-	if err != nil {
-		answer(w, http.StatusBadRequest, nil, err.Error(), start)
-		return
-	}
-	err = u.createTable(r.Context(), table)
+	b.table = table
+	b.rows, err = u.samples(body)
+	return b, err
+}
+
+func (u *upstream) serveWrite(w http.ResponseWriter, r *http.Request, table string, start time.Time) {
+	b, err := u.parse(table, http.MaxBytesReader(w, r.Body, maxUpstreamBody))
 	if err == nil {
-		err = u.insert(r.Context(), table, rows)
+		err = u.keep(r.Context(), b)
 	}
 	if err != nil {
 		answer(w, http.StatusBadRequest, nil, err.Error(), start)
 		return
 	}
-	answer(w, http.StatusOK, nil, fmt.Sprintf("success, %d record(s) inserted", len(rows)), start)
+	answer(w, http.StatusOK, nil, fmt.Sprintf("success, %d record(s) inserted", len(b.rows)), start)
 }
 
-// sample is one value of one series; time is nanoseconds since 1970.
-type sample struct {
-	name  string
-	time  int64
-	value float64
+// batch are rows for one table.
+type batch struct {
+	table string
+	rows  []sample
 }
 
-// samples reads [name, time, value], or an array of such.
-func (u *upstream) samples(body io.Reader) ([]sample, error) {
-	var all []json.RawMessage
-	d := json.NewDecoder(body)
-	if err := d.Decode(&all); err != nil || len(all) == 0 {
-		return nil, errors.New("the body must be a JSON array: [name, time, value], or an array of such")
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("the body holds more than one JSON value")
-	}
-	if all[0][0] != '[' {
-		s, err := u.sample(all)
-		return []sample{s}, err
-	}
-	rows := make([]sample, len(all))
-	for i, raw := range all {
-		var one []json.RawMessage
-		err := json.Unmarshal(raw, &one)
-		if err == nil {
-			rows[i], err = u.sample(one)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("row %d: %w", i, err)
-		}
-	}
-	return rows, nil
-}
-
-func (u *upstream) sample(cells []json.RawMessage) (s sample, err error) {
-	if len(cells) != 3 {
-		return s, fmt.Errorf("must be [name, time, value], not %d cells", len(cells))
-	}
-	if err := json.Unmarshal(cells[0], &s.name); err != nil || s.name == "" {
-		return s, errors.New("the name must be a text")
-	}
-	if err := json.Unmarshal(cells[2], &s.value); err != nil {
-		return s, errors.New("the value must be a number")
-	}
-	if s.time, err = u.instant(cells[1]); err != nil {
-		return s, err
-	}
-	return s, nil
-}
-
-// instant reads nanoseconds since 1970, a time of RFC 3339, or "now".
-func (u *upstream) instant(raw json.RawMessage) (int64, error) {
-	var n int64
-	if err := json.Unmarshal(raw, &n); err == nil && string(raw) != "null" {
-		return n, nil
-	}
-	var s string
-	if err := json.Unmarshal(raw, &s); err == nil {
-		if s == "now" {
-			return u.now().UnixNano(), nil
-		}
-		if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
-			return t.UnixNano(), nil
-		}
-	}
-	return 0, errors.New(`the time must be nanoseconds since 1970, a time such as 2026-01-31T12:00:00Z, or "now"`)
-}
-
-// createTable makes a table that is not there yet. The name was checked.
-func (u *upstream) createTable(ctx context.Context, name string) error {
-	var there, tables int
-	const q = `SELECT coalesce(sum(name = $1 COLLATE NOCASE), 0), count(*) FROM sqlite_schema WHERE type = 'table'`
-	if err := u.write.QueryRowContext(ctx, q, name).Scan(&there, &tables); err != nil || there > 0 {
-		return err
-	}
-	if tables >= maxTables {
-		return fmt.Errorf("this sample service keeps %d tables at most", maxTables)
-	}
-	_, err := u.write.ExecContext(ctx, fmt.Sprintf(`CREATE TABLE IF NOT EXISTS "%s" (NAME VARCHAR NOT NULL, TIME BIGINT NOT NULL, VALUE DOUBLE NOT NULL)`, name))
-	return err
-}
-
-func (u *upstream) insert(ctx context.Context, table string, rows []sample) error {
+// keep stores batches, all of them or none, and makes the tables that are not there yet. Their names were
+// checked. They are on disk when it returns nil.
+func (u *upstream) keep(ctx context.Context, batches ...batch) error {
 	tx, err := u.write.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback()
-	for _, s := range rows {
-		if _, err := tx.ExecContext(ctx, fmt.Sprintf(`INSERT INTO "%s" (NAME, TIME, VALUE) VALUES ($1, $2, $3)`, table), s.name, s.time, s.value); err != nil {
+	for _, b := range batches {
+		if err := createTable(ctx, tx, b.table); err != nil {
+			return err
+		}
+		if err := insert(ctx, tx, b); err != nil {
 			return err
 		}
 	}
 	return tx.Commit()
+}
+
+// errTables is a table too many: nothing that could be tried again.
+var errTables = fmt.Errorf("this sample service keeps %d tables at most", maxTables)
+
+func createTable(ctx context.Context, tx *sql.Tx, name string) error {
+	var there, tables int
+	const q = `SELECT coalesce(sum(name = $1 COLLATE NOCASE), 0), count(*) FROM sqlite_schema WHERE type = 'table'`
+	if err := tx.QueryRowContext(ctx, q, name).Scan(&there, &tables); err != nil || there > 0 {
+		return err
+	}
+	if tables >= maxTables {
+		return errTables
+	}
+	_, err := tx.ExecContext(ctx, fmt.Sprintf(`CREATE TABLE IF NOT EXISTS "%s" (NAME VARCHAR NOT NULL, TIME BIGINT NOT NULL, VALUE DOUBLE NOT NULL)`, name))
+	return err
+}
+
+func insert(ctx context.Context, tx *sql.Tx, b batch) error {
+	add, err := tx.PrepareContext(ctx, fmt.Sprintf(`INSERT INTO "%s" (NAME, TIME, VALUE) VALUES ($1, $2, $3)`, b.table))
+	if err != nil {
+		return err
+	}
+	defer add.Close()
+	for _, s := range b.rows {
+		if _, err := add.ExecContext(ctx, s.name, s.time, s.value); err != nil {
+			return err
+		}
+	}
+	return nil
 }

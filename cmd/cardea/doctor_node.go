@@ -4,12 +4,15 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"time"
+
+	"cardea/internal/broker"
 )
 
 const (
@@ -29,7 +32,13 @@ func (n *node) serveDoctor(w http.ResponseWriter, r *http.Request) {
 		f.certificateFile("--tls-cert", n.config.TLSCert, time.Now())
 	}
 	for _, route := range n.gate.Routes() {
-		f.route(r.Context(), route.Prefix, route.Upstream)
+		f.answers(r.Context(), "route "+route.Prefix, route.Upstream)
+	}
+	switch {
+	case n.broker != nil:
+		f.broker(n.broker.Stats())
+	case n.external != nil:
+		f.answers(r.Context(), brokerCheck, n.config.MQTT.Upstream)
 	}
 	answerJSON(w, f, nil)
 }
@@ -74,9 +83,8 @@ func (f *findings) certificateFile(name, path string, now time.Time) {
 	f.certificate(name, block.Bytes, now)
 }
 
-// route tries whether somebody listens at an upstream. That nobody does is the upstream's fault, so it only warns.
-func (f *findings) route(ctx context.Context, prefix, upstream string) {
-	name := "route " + prefix
+// answers tries whether somebody listens at a URL. That nobody does is not this server's fault, so it only warns.
+func (f *findings) answers(ctx context.Context, name, upstream string) {
 	u, err := url.Parse(upstream)
 	if err != nil {
 		f.fail(name, err)
@@ -95,6 +103,17 @@ func (f *findings) route(ctx context.Context, prefix, upstream string) {
 	}
 	c.Close()
 	f.ok(name, "%s answers", upstream)
+}
+
+const brokerCheck = "MQTT broker"
+
+// broker says whether the embedded one can keep what it must.
+func (f *findings) broker(s broker.Stats) {
+	if s.Failing {
+		f.fail(brokerCheck, errors.New("it cannot write to its folder, so messages that must be kept are refused: see the log, and make room"))
+		return
+	}
+	f.ok(brokerCheck, "%d sessions, %d retained messages, %d waiting, %d KiB on disk", s.Sessions, s.Retained, s.Waiting, s.DiskBytes>>10)
 }
 
 // localInfo is what the CLI asks on the socket about the server.

@@ -32,6 +32,12 @@ func addOptions(flags *pflag.FlagSet) {
 	}
 }
 
+// presetOption gives a command's option another default.
+func presetOption(flags *pflag.FlagSet, name, def string) {
+	f := flags.Lookup(name)
+	f.Value.(*optionFlag).values, f.DefValue = []string{def}, def
+}
+
 // optionFlag keeps what was said, as it was said.
 type optionFlag struct {
 	kind   string // for the help: ADDR
@@ -115,10 +121,7 @@ func (a *app) valuesOf(o option, flags *pflag.FlagSet, file map[string]fileValue
 	if v, ok := file[o.name]; ok {
 		return v.where, v.values, "file"
 	}
-	if o.def == "" {
-		return "--" + o.name, nil, "flag"
-	}
-	return "--" + o.name, []string{o.def}, "flag"
+	return "--" + o.name, flags.Lookup(o.name).Value.(*optionFlag).values, "flag"
 }
 
 // fileValue is what a file says of one option.

@@ -16,8 +16,18 @@ func (n *node) collectors() []prometheus.Collector {
 		}
 		return 1
 	})
+	all := []prometheus.Collector{ready}
+	if n.doors.mqtt != nil {
+		all = append(all, newNumbers(n.doors.mqtt.Stats, doorNumbers))
+	}
+	if n.broker != nil {
+		all = append(all, newNumbers(n.broker.Stats, brokerNumbers))
+	}
+	if n.external != nil {
+		all = append(all, newNumbers(n.upstreamStats, upstreamNumbers))
+	}
 	if n.config.DB != "" {
-		return []prometheus.Collector{ready}
+		return all
 	}
 	size := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "cardea_sqlite_bytes", Help: "Size of the database with its write-ahead log",
@@ -25,7 +35,7 @@ func (n *node) collectors() []prometheus.Collector {
 		path := databasePath(n.config.Data)
 		return fileSize(path) + fileSize(path+"-wal")
 	})
-	return []prometheus.Collector{ready, size}
+	return append(all, size)
 }
 
 // fileSize is 0 for a file that is not there.

@@ -111,7 +111,8 @@ func (n *node) newExternal() (mqttdoor.Upstream, error) {
 			return nil, err
 		}
 	}
-	return mqttdoor.NewExternal(c)
+	n.external, err = mqttdoor.NewExternal(c)
+	return n.external, err
 }
 
 // upstreamTLS says whom the door believes to be the broker, and what it shows it.

@@ -204,7 +204,7 @@ func (c *config) checkMQTT(problems *credential.Problems) {
 			problems.Add(flag, "has no effect without --mqtt-upstream tls://…")
 		}
 	}
-	if m.Upstream == "" && (m.PasswordFile != "" || m.Proxy || m.Version != mqtt.V5) {
+	if m.Upstream == "" && (m.PasswordFile != "" || m.Proxy || m.Version == mqtt.V311) {
 		problems.Add("--mqtt-upstream", "is missing, and options for it are given")
 	}
 	if m.PasswordFile != "" {

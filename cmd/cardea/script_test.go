@@ -56,7 +56,7 @@ func TestScripts(t *testing.T) {
 type scriptServer struct{ *testkit.Cardea }
 
 // runServer is the script command `server start ARGS… | stop | kill`. Start sets
-// HTTP, GRPC and CONSOLE; `! server start` wants it to fail, and its log goes to the file server.log.
+// HTTP, HTTPS, GRPC, MQTT, MQTTS and CONSOLE; `! server start` wants it to fail, and its log goes to the file server.log.
 func runServer(ts *testscript.TestScript, neg bool, args []string) {
 	s := ts.Value("server").(*scriptServer)
 	if len(args) == 0 {
@@ -97,6 +97,8 @@ func (s *scriptServer) start(ts *testscript.TestScript, neg bool, args []string)
 	ts.Setenv("HTTP", "http://"+s.HTTP)
 	ts.Setenv("HTTPS", "https://"+s.HTTP)
 	ts.Setenv("GRPC", s.GRPC)
+	ts.Setenv("MQTT", s.MQTT)
+	ts.Setenv("MQTTS", s.MQTTS)
 	ts.Setenv("CONSOLE", "http://"+s.Console)
 }
 

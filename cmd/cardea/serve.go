@@ -17,8 +17,10 @@ func (a *app) serveCommand() *cobra.Command {
 		Short: "Run a server",
 		Long: "Run a server. Each option is also an environment variable, --http-listen is CARDEA_HTTP_LISTEN,\n" +
 			"and a key of the TOML file that --config names, http-listen = \"…\"; a flag counts more than\n" +
-			"a variable, and that more than the file. In the file, routes can be tables:\n\n" +
-			"  [[route]]\n  prefix = \"/db/\"\n  upstream = \"http://127.0.0.1:8086\"",
+			"a variable, and that more than the file. In the file, routes and further MQTT listeners\n" +
+			"are tables (docs/configuration.md has all keys):\n\n" +
+			"  [[route]]\n  prefix = \"/db/\"\n  upstream = \"http://127.0.0.1:8086\"\n\n" +
+			"  [[mqtt_listener]]\n  name = \"plant\"\n  listen = \"0.0.0.0:8883\"\n  tls = true\n  client_certificates = \"required\"",
 		Example: "  cardea serve --data ./cardea-data --http-upstream /db/=http://127.0.0.1:8086",
 		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -81,7 +83,7 @@ func (n *node) announce(w io.Writer) error {
 			return fmt.Errorf("--ready-file: %w", err)
 		}
 	}
-	n.log.Info("ready", "http", r.HTTP, "mqtt", r.MQTT, "grpc", r.GRPC, "console", r.Console, "data", n.config.Data, "version", version())
+	n.log.Info("ready", "http", r.HTTP, "mqtt", r.MQTT, "mqtts", r.MQTTS, "grpc", r.GRPC, "console", r.Console, "data", n.config.Data, "version", version())
 	if r.HTTP != "" {
 		fmt.Fprintf(w, "HTTP         %s\n", n.httpURL())
 	}

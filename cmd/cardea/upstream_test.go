@@ -58,7 +58,8 @@ func TestUpstream(t *testing.T) {
 	t.Parallel()
 	u := newTestUpstream(t)
 	for _, body := range []string{
-		`["a",1700000000000000001,1.5]`, `[["b","2026-01-31T12:00:00Z",2],["c","now",-3e2]]`,
+		`["a",1700000000000000001,1.5]`, `[["b","2026-01-31T12:00:00Z",2]]`,
+		` {"data":{"columns":["Time","value","NAME"],"rows":[["now",-3e2,"c"],["now",-4,"d"]]}} `,
 	} {
 		if code, a := call(t, u, "POST", "/db/write/sensor", "", body); code != 200 {
 			t.Errorf("%s: %d %s", body, code, a.Reason)
@@ -89,6 +90,13 @@ func TestUpstreamRefuses(t *testing.T) {
 		{"T", ``},
 		{"T", `{}`},
 		{"T", `[]`},
+		{"T", `{"data":{"columns":["name","time","value"],"rows":[]}}`},
+		{"T", `{"data":{"columns":["name","time"],"rows":[["a",1,1]]}}`},
+		{"T", `{"data":{"columns":["name","time","time"],"rows":[["a",1,1]]}}`},
+		{"T", `{"data":{"rows":[["a",1,1]]}}`},
+		{"T", `{"data":{"columns":["name","time","value"],"rows":[["a",1,1],["b",1]]}}`},
+		{"T", `{"data":{"columns":["name","time","value"],"rows":["a",1,1]}}`},
+		{"T", `["a",1,null]`},
 		{"T", `["a",1]`},
 		{"T", `["a","yesterday",1]`},
 		{"T", `[1,1,1]`},

@@ -22,6 +22,7 @@ import (
 	"cardea/internal/credential"
 	"cardea/internal/gate"
 	"cardea/internal/keyring"
+	"cardea/internal/mqttdoor"
 	"cardea/internal/store"
 )
 
@@ -38,8 +39,9 @@ type node struct {
 	authority *authority.Authority
 	api       *api.API
 	doors     doors
-	broker    *broker.Broker // behind the MQTT door; nil if that is somebody else's
-	closers   []io.Closer // what a demo has put behind the doors
+	broker    *broker.Broker     // behind the MQTT door; nil if that is somebody else's
+	external  *mqttdoor.External // that one, if so
+	closers   []io.Closer        // what a demo has put behind the doors
 
 	serving atomic.Bool // all doors accept
 	failed  chan error  // the first door that ended by itself

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -133,6 +134,9 @@ func (k *Cardea) Launch() error {
 		"--http-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0", "--console-listen", "127.0.0.1:0",
 		"--mqtt-listen", "127.0.0.1:0",
 	}, k.config.Args...)
+	if k.config.Command == "demo" { // it has a second listener of MQTT if nobody says otherwise
+		args = slices.Insert(args, 1, "--mqtt-tls-listen", "127.0.0.1:0")
+	}
 	k.cmd = exec.Command(k.Bin, args...)
 	k.cmd.Env = append(os.Environ(), k.config.Env...)
 	k.cmd.Stdout, k.cmd.Stderr = k, k
