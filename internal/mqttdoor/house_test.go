@@ -206,7 +206,9 @@ func each(t *testing.T, test func(t *testing.T, h *house, v mqtt.Version), chang
 
 var versions = []mqtt.Version{mqtt.V311, mqtt.V5}
 
-func versionName(v mqtt.Version) string { return map[mqtt.Version]string{mqtt.V311: "3.1.1", mqtt.V5: "5.0"}[v] }
+func versionName(v mqtt.Version) string {
+	return map[mqtt.Version]string{mqtt.V311: "3.1.1", mqtt.V5: "5.0"}[v]
+}
 
 // who is a principal with a scope and a role of its own, all of one name, and a token.
 type who struct {
@@ -333,20 +335,12 @@ func (h *house) connect(w *who, v mqtt.Version, changes ...func(*testkit.MQTTCon
 	return testkit.ConnectMQTT(h, h.addr, w.config(v, changes...))
 }
 
-// knock connects and returns the code of the answer; of 3.1.1 the return code.
+// knock connects and returns the code of the answer, of 3.1.1 the one that its return code stands for.
 func (h *house) knock(addr string, c testkit.MQTTConfig) mqtt.Code {
 	h.Helper()
 	m := testkit.DialMQTT(h, addr, c)
 	defer m.Drop()
 	return m.Connect(c)
-}
-
-// refused is the code of a CONNACK for somebody who may not connect.
-func refused(v mqtt.Version) mqtt.Code {
-	if v == mqtt.V5 {
-		return mqtt.NotAuthorized
-	}
-	return 5
 }
 
 // failed is the code of a SUBACK for a filter that is not allowed.
