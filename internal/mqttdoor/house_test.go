@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -260,6 +261,11 @@ func (h *house) service(name string, rules ...string) *who {
 }
 
 const all = "allow mqtt:* #"
+
+// soaking makes some tests longer.
+var soaking = os.Getenv("CARDEA_SOAK") != ""
+
+var elsewhere = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
 
 func (h *house) principal(kind credential.PrincipalKind, name string, attrs map[string]string, rules ...string) *who {
 	h.Helper()
