@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +24,7 @@ type ExternalConfig struct {
 	Password string        // that the door shows beside each user name, so that the broker knows it from others; "" for none
 	Proxy    bool          // send a PROXY header of version 2, with the client's address
 	Version  mqtt.Version  // the highest that the broker speaks; 0 is 5.0
-	Dial     time.Duration // for one attempt to connect: 5 s
+	Dial     time.Duration // for one attempt to connect, and then for the CONNACK: 5 s
 	Log      *slog.Logger
 }
 
@@ -147,6 +148,7 @@ func (x *External) Run(ctx context.Context, s *Session) error {
 	}
 	l := &link{s: s}
 	l.w.conn = c
+	c.SetReadDeadline(time.Now().Add(x.c.Dial)) // for CONNACK
 	s.OnEnd(func() { c.SetDeadline(past) })
 	send := l.send
 	s.toBroker.Store(&send)
@@ -197,9 +199,13 @@ func (l *link) forth() error {
 func (l *link) back(c net.Conn) {
 	var buf buffer
 	defer buf.giveBack()
-	for {
+	for waits := true; ; {
 		if err := buf.fill(c); err != nil {
-			if !l.s.over() {
+			switch {
+			case l.s.over():
+			case errors.Is(err, os.ErrDeadlineExceeded):
+				l.s.Deserted(errors.New("the broker does not answer"))
+			default:
 				l.s.Deserted(errors.New("the broker closed the connection"))
 			}
 			return
@@ -209,6 +215,13 @@ func (l *link) back(c net.Conn) {
 			return
 		}
 		buf.done(len(b))
+		if waits && l.s.out.isConnected() {
+			waits = false
+			c.SetReadDeadline(time.Time{})
+			if l.s.over() { // it may have set one, meanwhile
+				c.SetDeadline(past)
+			}
+		}
 	}
 }
 

@@ -245,9 +245,7 @@ func (s *Session) forget() {
 
 // farewell tells the client why, as far as its version has words for it, and closes the connection.
 func (s *Session) farewell(e *ending) {
-	s.out.mu.Lock()
-	connected := s.out.connected
-	s.out.mu.Unlock()
+	connected := s.out.isConnected()
 	patience := hearsay
 	if e.how == cut {
 		patience = lastWord

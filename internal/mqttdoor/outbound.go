@@ -43,6 +43,13 @@ var (
 	errBroker    = &mqtt.Error{Code: mqtt.ProtocolError, Why: "the broker sent a packet that it must not send"}
 )
 
+// isConnected reports whether the client has its CONNACK.
+func (o *outbound) isConnected() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.connected
+}
+
 // judge implements [judge].
 func (o *outbound) judge(h mqtt.Head, b []byte) (verdict, error) {
 	if !o.connected {
