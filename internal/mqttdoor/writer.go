@@ -86,7 +86,6 @@ func (w *writer) kill(why error) {
 	if w.dead == nil {
 		w.dead = why
 	}
-	w.torn = w.torn || w.isMid
 	w.own = nil
 }
 
