@@ -205,7 +205,7 @@ func (s *Session) conclude(err error) {
 	d := s.door
 	s.finish(ending{how: deserted, code: mqtt.ServerUnavailable, err: err})
 	e := s.end.Load()
-	s.farewell(e)
+	defer s.hangUp(s.farewell(e))
 	d.leave(s)
 	s.watch.Close()
 	if s.spoiled.Load() {
@@ -232,32 +232,36 @@ func (s *Session) forget() {
 	}
 }
 
-// farewell tells the client why, as far as its version has words for it, and closes the connection.
-func (s *Session) farewell(e *ending) {
+// farewell tells the client why, as far as its version has words for it. What it returns is how long the client
+// may take to read them; who waits for its client id need not.
+func (s *Session) farewell(e *ending) (patience time.Duration) {
 	s.out.mu.Lock()
 	connected := s.out.connected
 	s.out.mu.Unlock()
-	patience := hearsay
+	patience = hearsay
 	if e.how == cut {
 		patience = lastWord
 	}
+	var word []byte
 	switch {
 	case e.how == lost || e.how == violated && errors.Is(e.err, errTooSlow):
 		s.w.kill(errDead)
 		reset(s.conn)
-	case e.how == left || e.how == leftUnwell:
-		s.last(nil, 0)
+		return 0
 	case e.said:
-		s.last(nil, patience)
+	case e.how == left || e.how == leftUnwell:
+		patience = 0
 	case !connected:
 		code := e.code
 		if !code.Failed() {
 			code = mqtt.ServerUnavailable
 		}
-		s.last(mqtt.AppendConnack(nil, s.version, &mqtt.Connack{Code: code}), lastWord)
+		word, patience = mqtt.AppendConnack(nil, s.version, &mqtt.Connack{Code: code}), lastWord
 	case s.version == mqtt.V5 && e.code.Failed():
-		s.last(mqtt.AppendDisconnect(nil, s.version, e.code, nil), patience)
+		word = mqtt.AppendDisconnect(nil, s.version, e.code, nil)
 	default:
-		s.last(nil, 0)
+		patience = 0
 	}
+	s.w.last(word, lastWord)
+	return patience
 }
