@@ -26,8 +26,9 @@ import (
 // Its `console` blocks are then run in order, in one shell. A line that begins
 // with "$ " is a command (a trailing \ goes on); the lines below it are what it
 // prints, where … stands for anything. It must succeed, unless it ends with the
-// comment "# refused". Ports of the contract stand for those that the test's
-// server really got.
+// comment "# refused". One that ends with "# soon" is about something that happens a
+// moment later: it is repeated until it prints what it should. Ports of the contract stand for those that the
+// test's server really got.
 var runMark = regexp.MustCompile(`<!-- run: (demo|serve|shell)((?: --[^ ]+)*) -->`)
 
 func TestDocuments(t *testing.T) {
@@ -59,6 +60,9 @@ func documents(t *testing.T, root string) []string {
 	return files
 }
 
+// patience is how long a test waits for what must come.
+const patience = 30 * time.Second
+
 type step struct {
 	line    int
 	command string
@@ -85,11 +89,17 @@ func runDocument(t *testing.T, root, bin, file string) {
 	}
 	sh := newShell(t, dir, filepath.Dir(bin), root)
 	for _, s := range steps {
+		want := strings.TrimSpace(ports.Replace(s.want))
 		got, status := sh.run(t, ports.Replace(s.command))
+		if strings.HasSuffix(s.command, "# soon") {
+			for end := time.Now().Add(patience); !matches(want, strings.TrimSpace(got)) && time.Now().Before(end); {
+				time.Sleep(50 * time.Millisecond)
+				got, status = sh.run(t, ports.Replace(s.command))
+			}
+		}
 		if refused := strings.HasSuffix(s.command, "# refused"); refused == (status == "0") {
 			t.Errorf("%s:%d: $ %s\nexit status %s\n%s", file, s.line, s.command, status, got)
 		}
-		want := strings.TrimSpace(ports.Replace(s.want))
 		if !matches(want, strings.TrimSpace(got)) {
 			t.Errorf("%s:%d: $ %s\n--- printed\n%s\n--- the document says\n%s", file, s.line, s.command, got, want)
 		}
@@ -136,7 +146,7 @@ func startServer(t *testing.T, bin, dir, command string, extra []string) *string
 	ready := filepath.Join(dir, ".ready")
 	args := append([]string{
 		command, "--data", data, "--ready-file", ready, "--http-listen", "127.0.0.1:0",
-		"--mqtt-listen", "off", "--grpc-listen", "127.0.0.1:0", "--console-listen", "127.0.0.1:0",
+		"--mqtt-listen", "127.0.0.1:0", "--mqtt-tls-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0", "--console-listen", "127.0.0.1:0",
 	}, extra...)
 	cmd := exec.Command(bin, args...)
 	cmd.Dir = dir
@@ -156,10 +166,11 @@ func startServer(t *testing.T, bin, dir, command string, extra []string) *string
 			_ = cmd.Process.Kill()
 		}
 	})
-	var at struct{ HTTP, GRPC, Console string }
+	var at struct{ HTTP, GRPC, Console, MQTT, MQTTS string }
 	for {
 		if raw, err := os.ReadFile(ready); err == nil && json.Unmarshal(raw, &at) == nil {
-			return strings.NewReplacer("127.0.0.1:5654", at.HTTP, "127.0.0.1:5655", at.GRPC, "127.0.0.1:5656", at.Console)
+			return strings.NewReplacer("127.0.0.1:5654", at.HTTP, "127.0.0.1:5655", at.GRPC, "127.0.0.1:5656", at.Console,
+				"-p 5653", "-p "+port(at.MQTT), "-p 5657", "-p "+port(at.MQTTS))
 		}
 		select {
 		case err := <-done:
@@ -169,6 +180,9 @@ func startServer(t *testing.T, bin, dir, command string, extra []string) *string
 		}
 	}
 }
+
+// port is the one of an address of the loopback.
+func port(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:] }
 
 // shell is one bash that runs a document's commands one after the other.
 type shell struct {
@@ -246,7 +260,7 @@ func TestMakeServe(t *testing.T) {
 	dir := t.TempDir()
 	ready := filepath.Join(dir, "ready")
 	cmd := exec.Command("make", "serve", "ARGS=--data "+filepath.Join(dir, "data")+" --ready-file "+ready+
-		" --http-listen 127.0.0.1:0 --mqtt-listen off --grpc-listen 127.0.0.1:0 --console-listen 127.0.0.1:0", "BIN=bin/cardea-docs-test")
+		" --http-listen 127.0.0.1:0 --mqtt-listen 127.0.0.1:0 --grpc-listen 127.0.0.1:0 --console-listen 127.0.0.1:0", "BIN=bin/cardea-docs-test")
 	cmd.Dir = ".."
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out := new(bytes.Buffer)
@@ -275,7 +289,7 @@ func TestMakeServe(t *testing.T) {
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
 	err := <-done
 	done <- err
-	for _, want := range []string{"HTTP token authentication enabled", "admin.token"} {
+	for _, want := range []string{"HTTP token authentication enabled", "MQTT token authentication enabled", "MQTT         127.0.0.1:", "admin.token"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("make serve does not say %q:\n%s", want, out)
 		}
