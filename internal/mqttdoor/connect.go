@@ -353,16 +353,21 @@ func (s *Session) resume() {
 
 // last says a last word, gives the client time to read it, and closes.
 func (s *Session) last(p []byte, patience time.Duration) {
-	// The farewell of TLS has a patience of its own, which is longer.
-	defer time.AfterFunc(2*lastWord+patience, func() { sever(s.conn) }).Stop()
 	if !s.w.last(p, lastWord) {
 		sever(s.conn)
 		return
 	}
+	s.hangUp(patience)
+}
+
+// hangUp closes. If there is patience the client may read first what was said, which unread bytes would make the kernel take back.
+func (s *Session) hangUp(patience time.Duration) {
+	// The farewell of TLS has a patience of its own, which is longer.
+	defer time.AfterFunc(2*lastWord+patience, func() { sever(s.conn) }).Stop()
 	type halfCloser interface{ CloseWrite() error }
 	if c, ok := s.conn.(halfCloser); ok && patience > 0 && c.CloseWrite() == nil {
 		s.conn.SetReadDeadline(time.Now().Add(patience))
-		_, _ = io.CopyN(io.Discard, s.conn, maxUnread) // unread bytes would make the kernel take back what was said
+		_, _ = io.CopyN(io.Discard, s.conn, maxUnread)
 	}
 	s.conn.Close()
 }

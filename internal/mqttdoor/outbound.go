@@ -85,7 +85,9 @@ func (o *outbound) judge(h mqtt.Head, b []byte) (verdict, error) {
 		return pass, err
 	case mqtt.DISCONNECT:
 		d, err := mqtt.ReadDisconnect(o.s.version, h, b)
-		o.s.finish(ending{how: deserted, code: d.Code, said: err == nil})
+		if !o.s.finish(ending{how: deserted, code: d.Code, said: err == nil}) {
+			return drop, nil // the door has a reason of its own, and says that
+		}
 		return pass, err
 	}
 	return drop, errBroker
