@@ -169,7 +169,7 @@ func TestMalformedConnects(t *testing.T) {
 	if soaking {
 		n = 1_000_000
 	}
-	h := newHouse(t, limits(Limits{Failures: 1 << 40 / 100, FailureTime: time.Nanosecond, Connect: patience}))
+	h := newHouse(t, limits(Limits{Failures: 1 << 30, FailureTime: time.Nanosecond, Connect: patience}))
 	good := mqtt.AppendConnect(nil, &mqtt.Connect{
 		Version: mqtt.V5, ClientID: []byte("pump"), HasUser: true, User: []byte("cardea_dev_x"), KeepAlive: 60,
 		Props: mqtt.Properties(nil).AppendNumber(mqtt.SessionExpiry, 9).AppendUser("a", "b"), HasWill: true, Will: mqtt.Will{Topic: []byte("a"), Payload: []byte("x")},

@@ -42,7 +42,7 @@ func (f *flow) mid() bool { return f.rest > 0 && f.passing }
 // with. If that is 0, more bytes are needed. What is returned is part
 // of b or of the flow, and valid until the next call.
 func (f *flow) next(b []byte) (run []byte, used int, err error) {
-	if f.failed != nil {
+	if f.failed != nil && f.rest == 0 {
 		return nil, 0, f.failed
 	}
 	start, at := 0, 0 // of the run, and of what is looked at
