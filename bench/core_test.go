@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,6 +31,7 @@ type core struct {
 	store *store.Store
 	gate  *gate.Gate
 	auth  *authority.Authority
+	close func() // for who needs the folder before the test ends
 }
 
 func local() authority.Caller {
@@ -73,13 +75,14 @@ func newCore(t *testing.T, dir, url string) *core {
 	run, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = g.Run(run) }()
-	t.Cleanup(func() {
+	c := &core{dir: dir, store: s, gate: g, auth: a}
+	c.close = sync.OnceFunc(func() {
 		cancel()
 		<-done
 		_ = g.Close()
 		_ = s.Close()
 	})
-	c := &core{dir: dir, store: s, gate: g, auth: a}
+	t.Cleanup(c.close)
 	_, err = a.PutScope(ctx, local(), credential.Scope{
 		Org: credential.DefaultOrg, Name: "db:read",
 		Rules: []credential.Rule{{Permission: credential.Allow, Action: "http:GET", Resource: "/db/**"}},

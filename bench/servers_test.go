@@ -33,6 +33,8 @@ func TestMain(m *testing.M) {
 	case "upstream":
 		body := []byte(strings.Repeat("x", 256))
 		serveBare(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) }))
+	case "broker":
+		serveBroker(arg)
 	case "proxy", "pooled":
 		to, err := url.Parse(arg)
 		if err != nil {

@@ -38,6 +38,7 @@ func TestTable(t *testing.T) {
 	t.Run("start", func(t *testing.T) { startLine(t, &tab, dir, million) })
 	t.Run("http", func(t *testing.T) { httpLines(t, &tab, dir, tokens[0]) })
 	t.Run("create", func(t *testing.T) { createLines(t, &tab) })
+	t.Run("mqtt", func(t *testing.T) { mqttLines(t, &tab) })
 }
 
 // server is a running cardea.

@@ -143,6 +143,16 @@ func (m *mqttConfig) upstreamTLS(host string) (*tls.Config, error) {
 
 // startMQTT serves the listeners.
 func (n *node) startMQTT(ctx context.Context) {
+	if n.broker != nil && !n.config.MQTT.KeepRetained {
+		k := &retainedKeeper{store: n.store, broker: n.broker}
+		n.behind.Go(func() {
+			k.run(ctx, func(err error) {
+				if ctx.Err() == nil {
+					n.log.Warn("whose retained MQTT messages may stay cannot be found out for now", "error", err)
+				}
+			})
+		})
+	}
 	for _, b := range n.doors.mqttL {
 		l, err := n.mqttListener(b)
 		if err != nil {

@@ -11,8 +11,8 @@ const (
 	minute = 60 * second
 )
 
-// agenda knows when sessions end and wills are due. An item says when to look
-// at a session, not what to do: whether it still is so is seen then.
+// agenda knows when sessions are to be looked at, because one ends or its will is due. What is to be done is seen then.
+// A session is there once, or a few times if something became due earlier.
 type agenda struct {
 	mu    sync.Mutex
 	items items
@@ -22,7 +22,6 @@ type agenda struct {
 type item struct {
 	at      int64 // ns since 1970
 	session *session
-	will    uint64 // number of a will; 0: the end of the session
 }
 
 type items []item
@@ -40,15 +39,12 @@ func (x *items) Pop() any {
 	return v
 }
 
-func (a *agenda) add(at int64, s *session, will uint64) {
+func (a *agenda) add(at int64, s *session) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	heap.Push(&a.items, item{at, s, will})
+	heap.Push(&a.items, item{at, s})
 	if a.items[0].session == s {
-		select {
-		case a.wake <- struct{}{}:
-		default:
-		}
+		poke(a.wake)
 	}
 }
 
@@ -88,21 +84,50 @@ func (b *Broker) keepTime() {
 func (b *Broker) look() int64 {
 	list, next := b.agenda.due(b.now())
 	for _, it := range list {
-		if it.will != 0 {
-			b.settle(it.session.takeWill(it.will))
-			continue
+		b.settle(b.visit(it))
+	}
+	if len(list) > 0 { // which may have brought new ones
+		_, next = b.agenda.due(0)
+		if next >= 0 {
+			next = max(next-b.now(), 0)
 		}
-		b.settle(b.expire(it.session))
 	}
 	return next
 }
 
-// expire ends a session whose time is over.
-func (b *Broker) expire(s *session) (left leftover) {
+// visit looks at a session whose time has come.
+func (b *Broker) visit(it item) (left leftover) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.sessions[s.id] != s || !s.due(b.now()) {
+	s, now := it.session, b.now()
+	s.mu.Lock()
+	if s.next == it.at {
+		s.next = 0
+	}
+	if s.ended || s.conn != nil {
+		s.mu.Unlock()
 		return left
 	}
-	return b.end(s, 0)
+	if s.expires != 0 && s.expires <= now {
+		s.mu.Unlock()
+		return b.end(s, 0)
+	}
+	defer s.mu.Unlock()
+	if s.will != nil && s.will.due <= now {
+		left.will, s.will = s.will, nil
+	}
+	s.schedule()
+	return left
+}
+
+// schedule puts a session without a connection on the agenda for what is due first, unless it is there for something earlier. s.mu is held.
+func (s *session) schedule() {
+	at := s.expires
+	if s.will != nil && (at == 0 || s.will.due < at) {
+		at = s.will.due
+	}
+	if at != 0 && (s.next == 0 || at < s.next) {
+		s.next = at
+		s.b.agenda.add(at, s)
+	}
 }

@@ -80,6 +80,7 @@ func (c *conn) serve() (normal bool, err error) {
 		if done || err != nil {
 			return done, err
 		}
+		c.b.store.pace()
 		if err := c.fill(); err != nil {
 			return false, err
 		}

@@ -106,7 +106,7 @@ func (b *Broker) abandon(s *session) {
 		b.end(s, 0)
 		return
 	}
-	s.away(b.now())
+	s.away()
 	s.mu.Unlock()
 }
 

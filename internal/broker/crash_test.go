@@ -248,6 +248,14 @@ func (w *world) take(s *subscriber) {
 	}
 }
 
+// takeAll goes on until the subscriber knows of nothing that is open.
+func (w *world) takeAll(s *subscriber) {
+	w.take(s)
+	for s.c != nil && len(s.received) > 0 {
+		w.take(s)
+	}
+}
+
 func (s *subscriber) message(h mqtt.Head, packet []byte) {
 	p, _, err := mqtt.ReadPublish(mqtt.V5, mqtt.FromServer, h, packet)
 	if err != nil {
@@ -330,6 +338,8 @@ func TestNothingIsLost(t *testing.T) {
 			"publish":           func(*rapid.T) { w.finish(send()) },
 			"publish, no wait":  func(*rapid.T) { send() },
 			"take":              func(*rapid.T) { w.take(sub()) },
+			"take all":          func(*rapid.T) { w.takeAll(sub()) },
+			"take all and kill": func(*rapid.T) { w.takeAll(sub()); w.restart(w.disk.kill()) },
 			"come":              func(*rapid.T) { w.connectSub(sub()) },
 			"go":                func(*rapid.T) { s := sub(); s.c = w.hangUp(s.c) },
 			"publisher goes":    func(*rapid.T) { p := pub(); p.c = w.hangUp(p.c) },

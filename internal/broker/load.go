@@ -294,7 +294,7 @@ func (l *loading) enter(x *loaded) {
 	if x.live || s.expires == 0 {
 		s.expires = b.now() + int64(s.expiry)*second
 	}
-	b.agenda.add(s.expires, s, 0)
+	s.schedule()
 }
 
 // queue puts the entries of a session into its queue.

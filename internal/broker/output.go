@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -71,6 +72,12 @@ func (c *conn) wake(w *work) {
 
 // write writes what waits, until nothing does. There is one at a time, as c.writing says.
 func (c *conn) write() {
+	defer func() {
+		if p := recover(); p != nil {
+			c.b.sayPanic(p, debug.Stack())
+			c.broken()
+		}
+	}()
 	for {
 		buf, finished := c.take()
 		if buf == nil {

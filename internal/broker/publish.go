@@ -202,9 +202,7 @@ func (w *work) keep(in *inbound) (lsn uint64) {
 		lsn = w.append(in, false)
 	}
 	for _, s := range w.kept {
-		s.mu.Lock()
-		s.pump(w)
-		s.mu.Unlock()
+		s.wake(w)
 	}
 	return lsn
 }

@@ -16,6 +16,13 @@ func (s *session) pump(w *work) {
 	}
 }
 
+// wake is pump without the lock.
+func (s *session) wake(w *work) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pump(w)
+}
+
 // fill puts messages that wait into the output of the connection. s.mu is held.
 func (s *session) fill(c *conn) {
 	q := &s.queue

@@ -34,6 +34,7 @@ type queue struct {
 	inflight int   // entries of QoS 1 and 2 before next that are not done
 	waiting  int   // entries of QoS 1 and 2 that are not done, in flight or not
 	zeros    int   // entries of QoS 0
+	mortal   int   // entries whose messages expire
 	bytes    int64 // of the messages
 }
 
@@ -50,6 +51,9 @@ func (q *queue) push(e entry) {
 		q.waiting++
 	}
 	q.bytes += e.msg.weight()
+	if e.msg.expires != 0 {
+		q.mortal++
+	}
 }
 
 // finish takes the message off the entry at index i, and lets go of what is done at the front.
@@ -65,6 +69,9 @@ func (q *queue) finish(i int) {
 		}
 	}
 	q.bytes -= e.msg.weight()
+	if e.msg.expires != 0 {
+		q.mortal--
+	}
 	*e = entry{seq: e.seq}
 	for q.head < len(q.list) && q.list[q.head].msg == nil {
 		q.head++

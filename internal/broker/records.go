@@ -203,6 +203,9 @@ func (f *fields) entry() entry {
 	e := entry{seq: f.number(), kept: true}
 	flags := f.byte()
 	e.qos, e.retain = flags&flagQoS, flags&targetRetain != 0
+	if e.qos != 1 && e.qos != 2 {
+		f.bad = true
+	}
 	if flags&targetIDs != 0 {
 		e.subIDs = string(f.bytes())
 	}

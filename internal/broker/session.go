@@ -33,7 +33,7 @@ type session struct {
 	will     *will
 	saidFull int64 // when it was last said that the queue is full; ns since 1970
 	refused  uint64
-	wills    uint64 // counts them, so that the agenda knows whether one is still the one
+	next     int64 // when it is looked at, as the agenda knows; 0 for never
 }
 
 // pending is in received while the message is on its way to the store.
@@ -180,8 +180,7 @@ func (s *session) attach(c *conn, expiry uint32, w *will, hello []byte, work *wo
 		}
 	}
 	if s.will = w; w != nil {
-		s.wills++
-		w.number, w.publisher = s.wills, s
+		w.publisher = s
 	}
 	s.expires = 0
 	s.conn, c.s = c, s
@@ -211,26 +210,25 @@ func (b *Broker) detach(c *conn, normal bool) (left leftover) {
 		return b.end(s, 0)
 	}
 	defer s.mu.Unlock()
-	now := b.now()
-	s.away(now)
-	if s.kept.Load() {
-		b.store.life(s)
-	}
-	switch {
-	case s.will == nil:
-	case s.will.delay == 0:
+	if s.will != nil && s.will.delay == 0 {
 		left.will, s.will = s.will, nil
-	default:
-		b.agenda.add(now+int64(s.will.delay)*second, s, s.will.number)
 	}
+	s.away()
 	return left
 }
 
-// away begins the time after which the session ends if its client does not come back. s.mu is held.
-func (s *session) away(now int64) {
+// away begins the time after which the session ends if its client does not come back, and the delay of its will. s.mu is held.
+func (s *session) away() {
+	now := s.b.now()
 	if s.expiry != forever {
 		s.expires = now + int64(s.expiry)*second
-		s.b.agenda.add(s.expires, s, 0)
+	}
+	if s.will != nil {
+		s.will.due = now + int64(s.will.delay)*second
+	}
+	s.schedule()
+	if s.kept.Load() {
+		s.b.store.life(s)
 	}
 }
 
@@ -284,7 +282,7 @@ func (s *session) drop(i int) {
 // purge drops what has expired while it waited. It reports whether there was something.
 func (s *session) purge() bool {
 	q, now, found := &s.queue, s.b.now(), false
-	for i := q.next; i < len(q.list); i++ {
+	for i := q.next; q.mortal > 0 && i < len(q.list); i++ {
 		if e := &q.list[i]; e.msg != nil && e.seq > s.sent && e.msg.expired(now) {
 			s.b.stats.expired.Add(1)
 			found = true

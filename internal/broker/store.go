@@ -45,6 +45,7 @@ type store struct {
 	quit    chan struct{}
 	clerks  sync.WaitGroup
 
+	backlog  atomic.Int64 // bytes of records that are not written yet
 	sizes    atomic.Int64 // of all segments
 	live     atomic.Int64 // of what is needed of them, about
 	old      []uint64     // segments before the present one; of the clerk that compacts
@@ -64,6 +65,7 @@ const (
 	lazy       = 200 * time.Millisecond // after which is written what nobody waits for
 	syncedRoom = frameSize + 1 + 10
 	largeBuf   = 1 << 20
+	maxBacklog = 16 << 20
 )
 
 var errLost = errors.New("broker: the disk did not take what was to be kept")
@@ -100,6 +102,7 @@ func (st *store) appendLocked(encode func([]byte) []byte) uint64 {
 	frameRecord(st.buf[at:], st.mark)
 	st.lsn += uint64(len(st.buf) - at)
 	poke(st.lazily)
+	st.backlog.Store(int64(len(st.buf)))
 	if len(st.buf) > largeBuf {
 		poke(st.wake)
 	}
@@ -153,6 +156,17 @@ func (st *store) tell(w waiter) {
 	st.waiters = append(st.waiters, w)
 	st.mu.Unlock()
 	poke(st.wake)
+}
+
+// pace makes those wait who append, until not too much is to be written.
+func (st *store) pace() {
+	if st == nil || st.backlog.Load() < maxBacklog {
+		return
+	}
+	st.mu.Lock()
+	lsn := st.lsn
+	st.mu.Unlock()
+	st.wait(lsn)
 }
 
 // wait returns when a record is on disk, or an error if it never will be.
@@ -227,6 +241,7 @@ func (st *store) commitLocked() error {
 		return nil
 	}
 	st.buf, st.spare = st.spare, nil
+	st.backlog.Store(0)
 	st.mu.Unlock()
 	before := st.segment.size
 	err := st.segment.write(markSynced(buf, before, st.mark))
@@ -261,6 +276,7 @@ func (st *store) lose(to uint64) {
 	defer st.mu.Unlock()
 	to = max(to, st.lsn) // what came meanwhile is behind what is missing
 	st.buf = st.buf[:syncedRoom]
+	st.backlog.Store(0)
 	var spans []span
 	if old := st.lost.Load(); old != nil {
 		spans = append(spans, (*old)[max(0, len(*old)-63):]...)

@@ -6,12 +6,12 @@ import (
 
 // will is what is published when a client goes away without a goodbye (3.1.2.5).
 type will struct {
-	number    uint64
 	publisher *session
 	pub       mqtt.Publish
 	version   mqtt.Version
 	payload   []byte
 	delay     uint32 // seconds
+	due       int64  // ns since 1970, when the client has gone
 }
 
 // newWill returns the will of a CONNECT; nil if it has none.
@@ -27,17 +27,6 @@ func newWill(c *mqtt.Connect) *will {
 		Props: m.Props.AppendWithout(nil, mqtt.WillDelay),
 	}
 	return w
-}
-
-// takeWill returns the will with a number if it is still there and the client is not.
-func (s *session) takeWill(number uint64) (left leftover) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ended || s.conn != nil || s.will == nil || s.will.number != number {
-		return left
-	}
-	left.will, s.will = s.will, nil
-	return left
 }
 
 // settle does what a session has left to do. No lock is held.

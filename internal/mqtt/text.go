@@ -2,40 +2,56 @@ package mqtt
 
 import (
 	"bytes"
+	"encoding/binary"
 	"unicode/utf8"
 )
 
-// ValidText reports whether s is a string as 1.5.4 wants it: UTF-8 without NUL.
-func ValidText(s []byte) bool {
-	for i, c := range s {
-		if c == 0 {
+// Words of eight equal bytes, for looking at eight characters at once.
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// zeros has a bit set if some byte of x is 0, for x whose bytes are all below 0x80.
+func zeros(x uint64) uint64 { return (x - ones) & highs }
+
+// plain reports whether s is ASCII without NUL and, if wild is false, without + and #.
+func plain(s []byte, wild bool) bool {
+	bad := func(x uint64) uint64 {
+		b := x&highs | zeros(x&^highs)
+		if !wild {
+			b |= zeros((x^'+'*ones)&^highs) | zeros((x^'#'*ones)&^highs)
+		}
+		return b
+	}
+	for len(s) >= 8 {
+		if bad(binary.LittleEndian.Uint64(s)) != 0 {
 			return false
 		}
-		if c >= utf8.RuneSelf {
-			return utf8.Valid(s[i:]) && bytes.IndexByte(s[i:], 0) < 0
+		s = s[8:]
+	}
+	for _, c := range s {
+		if c == 0 || c >= utf8.RuneSelf || !wild && (c == '+' || c == '#') {
+			return false
 		}
 	}
 	return true
 }
 
+// ValidText reports whether s is a string as 1.5.4 wants it: UTF-8 without NUL.
+func ValidText(s []byte) bool {
+	return plain(s, true) || utf8.Valid(s) && bytes.IndexByte(s, 0) < 0
+}
+
 // checkTopic is ValidText for topic names, which have no wildcards (3.3.2.1).
 func checkTopic(s []byte) error {
-	for i, c := range s {
-		switch {
-		case c == 0:
-			return errUTF8
-		case c == '+' || c == '#':
-			return errTopic
-		case c >= utf8.RuneSelf:
-			rest := s[i:]
-			if !utf8.Valid(rest) || bytes.IndexByte(rest, 0) >= 0 {
-				return errUTF8
-			}
-			if bytes.ContainsAny(rest, "+#") {
-				return errTopic
-			}
-			return nil
-		}
+	switch {
+	case plain(s, false):
+		return nil
+	case !utf8.Valid(s) || bytes.IndexByte(s, 0) >= 0:
+		return errUTF8
+	case bytes.ContainsAny(s, "+#"):
+		return errTopic
 	}
 	return nil
 }

@@ -116,10 +116,10 @@ func (s *Session) malformed(v mqtt.Version, err error) {
 	d.failures.Note(s.source.Addr())
 	d.tell(s.source.Addr(), "a connection was refused", m.Why, nil)
 	if v == mqtt.V5 || v == mqtt.V311 && m.Code == mqtt.UnsupportedVersion {
-		s.last(mqtt.AppendConnack(nil, v, &mqtt.Connack{Code: m.Code}))
+		s.last(mqtt.AppendConnack(nil, v, &mqtt.Connack{Code: m.Code}), lastWord)
 		return
 	}
-	s.last(nil)
+	s.last(nil, 0)
 }
 
 // accept decides whether the session may be: who it is, which client id it has, and what its will may do.
@@ -336,19 +336,22 @@ func (s *Session) resume() {
 	}
 }
 
-// last says a last word, gives the client a moment to read it, and closes.
-func (s *Session) last(p []byte) {
+// last says a last word, gives the client time to read it, and closes.
+func (s *Session) last(p []byte, patience time.Duration) {
 	s.w.last(p, lastWord)
 	type halfCloser interface{ CloseWrite() error }
-	if c, ok := s.conn.(halfCloser); ok && c.CloseWrite() == nil && len(p) > 0 {
-		s.conn.SetReadDeadline(time.Now().Add(lastWord))
-		_, _ = io.CopyN(io.Discard, s.conn, maxControl) // unread bytes would make the kernel take back what was said
+	if c, ok := s.conn.(halfCloser); ok && patience > 0 && c.CloseWrite() == nil {
+		s.conn.SetReadDeadline(time.Now().Add(patience))
+		_, _ = io.CopyN(io.Discard, s.conn, maxUnread) // unread bytes would make the kernel take back what was said
 	}
 	s.conn.Close()
 }
 
-// lastWord is how long a last word may take to be written, and to be read.
-const lastWord = 100 * time.Millisecond
+const (
+	lastWord  = 100 * time.Millisecond // for a last word to be written, and to be read by whom the gate has cut
+	hearsay   = time.Second            // to be read by others, who may be busy with what came before it
+	maxUnread = 1 << 20                // bytes that a client may send meanwhile
+)
 
 // reset closes at once, whatever the client has not read.
 func reset(c net.Conn) {

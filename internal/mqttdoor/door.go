@@ -238,5 +238,5 @@ func (d *Door) refuse(s *Session, code mqtt.Code, err error) {
 	if err != nil && !errors.Is(err, context.Canceled) {
 		d.tell(s.source.Addr(), "an MQTT session could not begin", err.Error(), nil)
 	}
-	s.last(mqtt.AppendConnack(nil, s.version, &mqtt.Connack{Code: code}))
+	s.last(mqtt.AppendConnack(nil, s.version, &mqtt.Connack{Code: code}), lastWord)
 }

@@ -237,21 +237,27 @@ func (s *Session) farewell(e *ending) {
 	s.out.mu.Lock()
 	connected := s.out.connected
 	s.out.mu.Unlock()
+	patience := hearsay
+	if e.how == cut {
+		patience = lastWord
+	}
 	switch {
 	case e.how == lost || e.how == violated && errors.Is(e.err, errTooSlow):
 		s.w.kill(errDead)
 		reset(s.conn)
-	case e.how == left || e.how == leftUnwell || e.said:
-		s.last(nil)
+	case e.how == left || e.how == leftUnwell:
+		s.last(nil, 0)
+	case e.said:
+		s.last(nil, patience)
 	case !connected:
 		code := e.code
 		if !code.Failed() {
 			code = mqtt.ServerUnavailable
 		}
-		s.last(mqtt.AppendConnack(nil, s.version, &mqtt.Connack{Code: code}))
+		s.last(mqtt.AppendConnack(nil, s.version, &mqtt.Connack{Code: code}), lastWord)
 	case s.version == mqtt.V5 && e.code.Failed():
-		s.last(mqtt.AppendDisconnect(nil, s.version, e.code, nil))
+		s.last(mqtt.AppendDisconnect(nil, s.version, e.code, nil), patience)
 	default:
-		s.last(nil)
+		s.last(nil, 0)
 	}
 }

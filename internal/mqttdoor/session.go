@@ -87,6 +87,11 @@ type ending struct {
 	err    error             // for the log; nil if nothing is to be said
 }
 
+// isOurs reports whether it is the door that has ended the session: nothing of the broker's goes to the client then.
+func (e *ending) isOurs() bool {
+	return e.how == lost || e.how == violated || e.how == cut || e.how == silent
+}
+
 // finish ends the session, if nothing has ended it yet, and wakes whoever waits. It returns at once.
 func (s *Session) finish(e ending) bool {
 	if !s.end.CompareAndSwap(nil, &e) {
@@ -173,14 +178,15 @@ func (s *Session) interrupted(err error) error {
 	return err
 }
 
-// violation ends a session whose client broke the protocol.
+// violation ends a session whose client broke the protocol. It is the door that tells the client: the error says nothing of
+// the protocol to a broker that would do it as well.
 func (s *Session) violation(err error) error {
 	e := ending{how: violated, code: mqtt.ProtocolError, err: err}
 	if m, ok := errors.AsType[*mqtt.Error](err); ok {
 		e.code = m.Code
 	}
 	s.finish(e)
-	return err
+	return errDead
 }
 
 func (s *Session) panicked(p any) error {
@@ -232,6 +238,9 @@ func (s *Session) Write(p []byte) (n int, err error) {
 			n, err = 0, s.panicked(v)
 		}
 	}()
+	if e := s.end.Load(); e != nil && e.isOurs() {
+		return 0, errDead
+	}
 	o := &s.out
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"cardea/internal/broker"
+	"cardea/internal/credential"
+	"cardea/internal/store"
+)
+
+// retainedKeeper removes the retained messages of publishers that have no
+// credential left, are disabled or deleted: what somebody has said who is not
+// believed any more is not told to newcomers as the truth (M06). It follows the
+// change feed, so that it costs what changes cost, and looks at all publishers once, at the start.
+type retainedKeeper struct {
+	store  *store.Store
+	broker *broker.Broker
+	seen   int64 // revision
+}
+
+// retainedPause is the time between two looks after one has failed.
+const retainedPause = 5 * time.Second
+
+// run returns when ctx ends.
+func (k *retainedKeeper) run(ctx context.Context, warn func(error)) {
+	err := k.begin(ctx)
+	for ctx.Err() == nil {
+		if err != nil {
+			warn(err)
+			select {
+			case <-time.After(retainedPause):
+			case <-ctx.Done():
+				return
+			}
+			if err = k.begin(ctx); err != nil {
+				continue
+			}
+		}
+		if err = k.store.Wait(ctx, k.seen); err == nil {
+			err = k.follow(ctx)
+		}
+	}
+}
+
+// begin looks at every publisher of a retained message.
+func (k *retainedKeeper) begin(ctx context.Context) error {
+	_, head, err := k.store.Since(ctx, 0, 1)
+	if err != nil {
+		return err
+	}
+	k.seen = head
+	publishers := map[owner]bool{}
+	k.broker.Retained(func(_, publisher string) bool {
+		if o, ok := ownerOf(publisher); ok {
+			publishers[o] = true
+		}
+		return true
+	})
+	return k.remove(ctx, publishers)
+}
+
+// follow looks at the publishers that the next changes concern.
+func (k *retainedKeeper) follow(ctx context.Context) error {
+	const batch = 1000
+	for {
+		touched, _, err := k.store.Since(ctx, k.seen, batch)
+		if err != nil || len(touched) == 0 {
+			return err
+		}
+		owners := map[owner]bool{}
+		for _, t := range touched {
+			if err := k.note(ctx, t, owners); err != nil {
+				return err
+			}
+		}
+		if err := k.remove(ctx, owners); err != nil {
+			return err
+		}
+		k.seen = touched[len(touched)-1].Seq
+	}
+}
+
+// note adds the principal of a change.
+func (k *retainedKeeper) note(ctx context.Context, t credential.Touch, owners map[owner]bool) error {
+	switch t.Subject.Kind {
+	case "principal":
+		owners[owner{t.Org, t.Subject.ID}] = true
+	case "credential":
+		rec, err := k.store.Credential(ctx, t.Subject.ID)
+		if credential.IsNotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if rec.Credential.State.Ended() {
+			owners[owner{t.Org, rec.Principal.ID}] = true
+		}
+	}
+	return nil
+}
+
+// owner is a principal: the first two parts of how the broker calls a session.
+type owner struct{ org, id string }
+
+func ownerOf(publisher string) (owner, bool) {
+	org, rest, _ := strings.Cut(publisher, "/")
+	id, _, ok := strings.Cut(rest, "/")
+	return owner{org, id}, ok
+}
+
+// remove removes what those among the owners have published who are not believed any more.
+func (k *retainedKeeper) remove(ctx context.Context, owners map[owner]bool) error {
+	for o := range owners {
+		stands, err := k.stands(ctx, o)
+		if err != nil {
+			return err
+		}
+		if stands {
+			delete(owners, o)
+		}
+	}
+	if len(owners) == 0 {
+		return nil
+	}
+	k.broker.Retained(func(_, publisher string) bool {
+		o, ok := ownerOf(publisher)
+		return !ok || !owners[o]
+	})
+	return nil
+}
+
+func (k *retainedKeeper) stands(ctx context.Context, o owner) (bool, error) {
+	p, err := k.store.Principal(ctx, o.org, o.id)
+	if credential.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil || p.Disabled || !p.DeletedAt.IsZero() {
+		return false, err
+	}
+	ids, err := k.store.CredentialsOf(ctx, o.id)
+	return len(ids) > 0, err
+}

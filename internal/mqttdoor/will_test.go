@@ -1,0 +1,235 @@
+package mqttdoor
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"cardea/internal/authority"
+	"cardea/internal/credential"
+	"cardea/internal/mqtt"
+	"cardea/internal/testkit"
+)
+
+// leaving gives a client a will; delay in seconds, for 5.0.
+func leaving(topic string, delay uint32) func(*testkit.MQTTConfig) {
+	return func(c *testkit.MQTTConfig) {
+		c.Will = &mqtt.Will{Topic: []byte(topic), Payload: []byte("will of " + c.ClientID), QoS: 1}
+		if c.Version == mqtt.V5 && delay > 0 {
+			c.Will.Props = c.Will.Props.AppendNumber(mqtt.WillDelay, delay)
+		}
+	}
+}
+
+// waiting is how many wills wait for their delay.
+func (h *house) waiting() int {
+	h.door.wills.mu.Lock()
+	defer h.door.wills.mu.Unlock()
+	return len(h.door.wills.of)
+}
+
+// M04: a will on a topic that is not allowed is refused at CONNECT, as are its QoS and its retain flag.
+func TestWillIsJudgedAtConnect(t *testing.T) {
+	h := newHouse(t)
+	w := h.device("pump", "allow mqtt:publish state/${client_id} qos=0,1 retain=false", "deny mqtt:publish state/secret")
+	for _, v := range versions {
+		for name, tc := range map[string]struct {
+			change func(*testkit.MQTTConfig)
+			ok     bool
+		}{
+			"allowed":    {func(*testkit.MQTTConfig) {}, true},
+			"other":      {func(c *testkit.MQTTConfig) { c.Will.Topic = []byte("state/other") }, false},
+			"denied":     {func(c *testkit.MQTTConfig) { c.Will.Topic = []byte("state/secret") }, false},
+			"QoS":        {func(c *testkit.MQTTConfig) { c.Will.QoS = 2 }, false},
+			"retained":   {func(c *testkit.MQTTConfig) { c.Will.Retain = true }, false},
+			"the system": {func(c *testkit.MQTTConfig) { c.Will.Topic = []byte("$SYS/x") }, false},
+			"too deep":   {func(c *testkit.MQTTConfig) { c.Will.Topic = []byte("state/" + strings.Repeat("/", 10_000)) }, false},
+		} {
+			want := mqtt.Success
+			if !tc.ok {
+				want = mqtt.NotAuthorized
+			}
+			if code := h.knock(h.addr, w.config(v, leaving("state/pump", 0), tc.change)); code != want {
+				t.Errorf("%s, %s: 0x%02X, want 0x%02X", versionName(v), name, byte(code), byte(want))
+			}
+			h.gone("pump")
+		}
+	}
+}
+
+// A will is published when the connection breaks, not when the client says farewell, and is as the client has written it.
+func TestWillIsPublished(t *testing.T) {
+	each(t, func(t *testing.T, h *house, v mqtt.Version) {
+		w := h.device(fmt.Sprintf("pump-%d", v), all)
+		witness := h.witness(mqtt.V5)
+		props := mqtt.Properties(nil).AppendText(mqtt.ContentType, "text/plain").AppendUser("a", "b")
+		for qos := range byte(3) {
+			c := h.connect(w, v, leaving("state", 0), func(c *testkit.MQTTConfig) {
+				c.Will.QoS = qos
+				if v == mqtt.V5 {
+					c.Will.Props = props
+				}
+			})
+			c.Drop()
+			p := witness.Message()
+			if p.Payload != "will of "+w.name || string(p.Publish.Topic) != "state" || p.Publish.QoS != qos || v == mqtt.V5 && string(p.Publish.Props) != string(props) {
+				t.Errorf("%q on %s, QoS %d, %q", p.Payload, p.Publish.Topic, p.Publish.QoS, p.Publish.Props)
+			}
+		}
+		c := h.connect(w, v, leaving("state", 0))
+		c.Disconnect()
+		h.gone(w.name)
+		if v == mqtt.V5 { // it may ask for it
+			c := h.connect(w, v, leaving("state", 0))
+			c.DisconnectWith(mqtt.DisconnectWithWill, nil)
+			witness.Message()
+		}
+		c = h.connect(w, v, leaving("state", 0))
+		c.Send([]byte{0xF7}) // nonsense ends the session, and not by the client's will
+		witness.Message()
+		h.nothing(witness)
+	})
+}
+
+// M04: what may be published is asked again when the will is sent.
+func TestWillIsJudgedWhenItIsSent(t *testing.T) {
+	each(t, func(t *testing.T, h *house, v mqtt.Version) {
+		w := h.device(fmt.Sprintf("pump-%d", v), all)
+		witness := h.witness(v)
+		c := h.connect(w, v, leaving("state", 0))
+		h.may(w.name, "allow mqtt:publish other")
+		c.Drop()
+		h.eventually("the will is refused", func() bool { return strings.Contains(h.log.String(), "a will is not published") })
+		h.nothing(witness)
+	})
+}
+
+// M05, M18: no will is sent of a session that the gate has cut because its credential ended; one that was kicked leaves it.
+func TestWillAfterCut(t *testing.T) {
+	each(t, func(t *testing.T, h *house, v mqtt.Version) {
+		w := h.device(fmt.Sprintf("pump-%d", v), all)
+		witness := h.witness(v)
+		for name, tc := range map[string]struct {
+			cut  func(*who)
+			sent bool
+		}{
+			"revoked":  {h.revoke, false},
+			"disabled": {func(w *who) { h.disable(w.name, true) }, false},
+			"kicked":   {func(w *who) { h.kick(w.name) }, true},
+		} {
+			one := h.another(w.name)
+			c := h.connect(one, v, leaving("state", 0))
+			tc.cut(one)
+			c.Closed()
+			h.gone(w.name)
+			if tc.sent {
+				if p := witness.Message(); p.Payload != "will of "+w.name {
+					t.Errorf("%s: %q", name, p.Payload)
+				}
+			}
+			h.disable(w.name, false)
+			h.nothing(witness)
+		}
+	})
+}
+
+func (h *house) disable(name string, on bool) {
+	h.Helper()
+	_, err := h.authority.UpdatePrincipal(context.Background(), h.local, name, authority.PrincipalPatch{Disabled: &on})
+	h.must(err)
+}
+
+func (h *house) kick(name string) {
+	h.Helper()
+	for _, s := range h.gate.Sessions(credential.SessionFilter{Principal: name}) {
+		h.must(h.authority.Kick(context.Background(), h.local, s.ID))
+	}
+}
+
+// M05: a will that waits for its delay is not published when the credential is revoked meanwhile.
+func TestDelayedWillThenRevoke(t *testing.T) {
+	t.Parallel()
+	eachBroker(t, func(t *testing.T, h *house) {
+		w, other := h.device("pump", all), h.device("other", all)
+		witness := h.witness(mqtt.V5)
+		for _, one := range []*who{w, other} {
+			h.connect(one, mqtt.V5, staying, leaving("state", 1)).Drop()
+		}
+		h.eventually("both wait", func() bool { return h.waiting() == 2 })
+		h.revoke(w)
+		if p := witness.Message(); p.Payload != "will of other" {
+			t.Errorf("published: %q", p.Payload)
+		}
+		h.eventually("the will is refused", func() bool { return strings.Contains(h.log.String(), "a will is not published") })
+		h.nothing(witness)
+	})
+}
+
+// 3.1.3.2.2: a client that is back in time leaves no will; one that begins anew has ended the session of the will, which is sent at once.
+func TestDelayedWillThenReconnect(t *testing.T) {
+	eachBroker(t, func(t *testing.T, h *house) {
+		w := h.device("pump", all)
+		witness := h.witness(mqtt.V5)
+		h.connect(w, mqtt.V5, staying, leaving("state", 1000)).Drop()
+		h.eventually("the will waits", func() bool { return h.waiting() == 1 })
+		c := h.connect(w, mqtt.V5, staying, leaving("state", 1000))
+		if h.waiting() != 0 {
+			t.Error("the will still waits")
+		}
+		h.nothing(witness)
+
+		c.Drop()
+		h.eventually("the will waits", func() bool { return h.waiting() == 1 })
+		c = h.connect(w, mqtt.V5)
+		if p := witness.Message(); p.Payload != "will of pump" {
+			t.Errorf("published: %q", p.Payload)
+		}
+		c.Disconnect()
+
+		// Taken over while it lives: the same, without a moment in which nobody is connected.
+		first := h.connect(w, mqtt.V5, staying, leaving("state", 1000))
+		second := h.connect(w, mqtt.V5, staying, leaving("state", 1000))
+		first.Closed()
+		second.Ping()
+		h.eventually("one session is left", func() bool { return h.door.Stats().Sessions == 1 })
+		h.nothing(witness)
+		third := h.connect(w, mqtt.V5)
+		second.Closed()
+		if p := witness.Message(); p.Payload != "will of pump" {
+			t.Errorf("published: %q", p.Payload)
+		}
+		third.Disconnect()
+		h.gone("pump")
+		h.nothing(witness)
+	})
+}
+
+// The delay of a will ends with its session at the latest (3.1.3.2.2).
+func TestWillDelayIsBoundedBySession(t *testing.T) {
+	h := newHouse(t)
+	w := h.device("pump", all)
+	witness := h.witness(mqtt.V5)
+	h.connect(w, mqtt.V5, leaving("state", 1000)).Drop() // its session ends with the connection
+	if p := witness.Message(); p.Payload != "will of pump" {
+		t.Errorf("published: %q", p.Payload)
+	}
+	c := h.connect(w, mqtt.V5, staying, leaving("state", 1000))
+	c.DisconnectWith(mqtt.DisconnectWithWill, mqtt.Properties(nil).AppendNumber(mqtt.SessionExpiry, 0))
+	if p := witness.Message(); p.Payload != "will of pump" {
+		t.Errorf("published: %q", p.Payload)
+	}
+}
+
+// Wills that wait when the server stops are forgotten, and Shutdown does not wait for them.
+func TestWillsOfAServerThatStops(t *testing.T) {
+	h := newHouse(t)
+	w := h.device("pump", all)
+	h.connect(w, mqtt.V5, staying, leaving("state", 1000)).Drop()
+	h.eventually("the will waits", func() bool { return h.waiting() == 1 })
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := h.door.Shutdown(ctx); err != nil || h.waiting() != 0 {
+		t.Error(err, h.waiting())
+	}
+}
