@@ -168,14 +168,14 @@ func addrPort(a net.Addr) netip.AddrPort {
 // serve is one connection from its CONNECT to its end.
 func (d *Door) serve(c net.Conn, l *Listener, p peer) {
 	s := &Session{door: d, listener: l, conn: c, source: p.source, local: p.local}
-	s.w.init(c, d.upstream.Queues())
+	s.w.conn = c
 	s.in.init(s)
 	s.out.init(s)
 	defer s.in.buf.giveBack()
 	defer func() {
 		if v := recover(); v != nil { // M22: of greeting or concluding; Next and Write have their own
 			d.log.Error("an MQTT connection was ended by a fault of the door", "source", p.source.Addr().String(), "panic", v)
-			c.Close()
+			s.abandon()
 		}
 	}()
 	if !s.open(d.ctx, p) {
@@ -205,13 +205,15 @@ func (s *Session) conclude(err error) {
 	d := s.door
 	s.finish(ending{how: deserted, code: mqtt.ServerUnavailable, err: err})
 	e := s.end.Load()
+	if e.how == deserted && !e.said && d.owners.others(s) != nil {
+		e = &ending{how: deserted, code: mqtt.SessionTakenOver} // MQTT-3.1.4-3, though not every broker says so
+	}
+	if s.spoiled.Load() {
+		s.forget() // before the client is told, and may come back for it
+	}
 	s.farewell(e)
 	d.leave(s)
-	s.watch.Close()
-	if s.spoiled.Load() {
-		s.forget()
-	}
-	d.owners.release(s)
+	s.withdraw()
 	d.wills.settle(s, e)
 	d.count.add(s)
 	switch {
@@ -221,6 +223,15 @@ func (s *Session) conclude(err error) {
 	case e.how == deserted && e.err != nil && d.ctx.Err() == nil:
 		d.tell(netip.Addr{}, "an MQTT session lost its broker", e.err.Error(), s)
 	}
+}
+
+// abandon ends what a fault of the door has left half done.
+func (s *Session) abandon() {
+	s.finish(ending{how: lost})
+	s.w.kill(errDead)
+	sever(s.conn)
+	s.door.leave(s)
+	s.withdraw()
 }
 
 // forget makes the broker forget a session that holds a message which must not be published.
@@ -234,9 +245,7 @@ func (s *Session) forget() {
 
 // farewell tells the client why, as far as its version has words for it, and closes the connection.
 func (s *Session) farewell(e *ending) {
-	s.out.mu.Lock()
-	connected := s.out.connected
-	s.out.mu.Unlock()
+	connected := s.out.isConnected()
 	patience := hearsay
 	if e.how == cut {
 		patience = lastWord
@@ -244,7 +253,7 @@ func (s *Session) farewell(e *ending) {
 	switch {
 	case e.how == lost || e.how == violated && errors.Is(e.err, errTooSlow):
 		s.w.kill(errDead)
-		reset(s.conn)
+		sever(s.conn)
 	case e.how == left || e.how == leftUnwell:
 		s.last(nil, 0)
 	case e.said:

@@ -32,7 +32,7 @@ type flow struct {
 
 	held   verdict // of the next packet, which is judged already
 	isHeld bool
-	failed error
+	failed error // why nothing more is looked at: a judge may say so of what comes behind a packet that passes
 }
 
 // mid reports whether the last run ended inside of a packet.
@@ -48,15 +48,17 @@ func (f *flow) next(b []byte) (run []byte, used int, err error) {
 	start, at := 0, 0 // of the run, and of what is looked at
 	for at < len(b) {
 		if f.rest == 0 {
+			if f.failed != nil {
+				return b[start:at], at, nil
+			}
 			h, v, err := f.look(b[at:])
+			if err != nil {
+				f.failed = err
+			}
 			switch {
 			case err != nil && at == start:
-				f.failed = err
 				return nil, at, err
-			case err != nil:
-				f.failed = err // what precedes it goes on first
-				return b[start:at], at, nil
-			case v == more:
+			case err != nil, v == more: // what precedes it goes on first
 				return b[start:at], at, nil
 			case v != pass && at > start:
 				f.held, f.isHeld = v, true

@@ -102,7 +102,6 @@ type Traffic struct {
 	BytesIn     uint64    `json:"bytes_in" doc:"Of all packets from the client"`
 	BytesOut    uint64    `json:"bytes_out" doc:"Of all packets to the client"`
 	Refused     uint64    `json:"refused" doc:"Publishes, filters and deliveries that the rules did not allow"`
-	Dropped     uint64    `json:"dropped" doc:"Deliveries at QoS 0 that the client was too slow for"`
 	LastActive  time.Time `json:"last_active,omitzero" doc:"When the client last sent something"`
 }
 
