@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -353,4 +354,61 @@ func TestNothingIsLost(t *testing.T) {
 		})
 		w.settle()
 	})
+}
+
+// TestNothingIsLostUnderLoad: many publish to many at the same time, while the log is compacted again and again.
+func TestNothingIsLostUnderLoad(t *testing.T) {
+	const pairs, each = 8, 1500
+	b, addr := startOn(t, newMemory(), Config{})
+	b.store.garbage = 64 << 10
+	var wg sync.WaitGroup
+	for i := range pairs {
+		topic := fmt.Sprint("t/", i)
+		sub := connect(t, addr, mqtt.V5, fmt.Sprint("sub", i), lasting)
+		sub.subscribe(topic)
+		pub := connect(t, addr, mqtt.V5, fmt.Sprint("pub", i), lasting)
+		wg.Go(func() {
+			var acks int
+			for n := range each {
+				p := mqtt.Publish{Topic: []byte(topic), QoS: 1 + byte(n%5/4), ID: uint16(n) + 1}
+				pub.nc.Write(mqtt.AppendPublish(nil, mqtt.V5, &p, fmt.Append(nil, n)))
+				for acks = acks + 1; acks > 100 || n == each-1 && acks > 0; acks-- {
+					h, packet, err := pub.next(patience)
+					if err != nil {
+						t.Error("the publisher:", err)
+						return
+					}
+					if a, _ := mqtt.ReadAck(mqtt.V5, h, packet); h.Type == mqtt.PUBREC {
+						pub.nc.Write(mqtt.AppendAck(nil, mqtt.V5, mqtt.PUBREL, a.ID, mqtt.Success))
+						acks++
+					}
+				}
+			}
+		})
+		wg.Go(func() {
+			for n := 0; n < each; {
+				h, packet, err := sub.next(patience)
+				if err != nil {
+					t.Errorf("subscriber %d waits for message %d: %v", i, n, err)
+					return
+				}
+				if h.Type == mqtt.PUBREL {
+					a, _ := mqtt.ReadAck(mqtt.V5, h, packet)
+					sub.nc.Write(mqtt.AppendAck(nil, mqtt.V5, mqtt.PUBCOMP, a.ID, mqtt.Success))
+					continue
+				}
+				p, _, _ := mqtt.ReadPublish(mqtt.V5, mqtt.FromServer, h, packet)
+				if got := string(packet[p.Size:]); got != fmt.Sprint(n) {
+					t.Errorf("subscriber %d got %s, not %d", i, got, n)
+					return
+				}
+				n++
+				sub.nc.Write(mqtt.AppendAck(nil, mqtt.V5, mqtt.PUBACK+mqtt.Type(p.QoS-1), p.ID, mqtt.Success))
+			}
+		})
+	}
+	wg.Wait()
+	if b.store.number < 3 {
+		t.Errorf("the log was not compacted: segment %d", b.store.number)
+	}
 }

@@ -147,7 +147,7 @@ func (b *Broker) Publish(clientID string, p *mqtt.Publish, payload []byte) error
 
 func (b *Broker) publishOnce(in *inbound) (lsn uint64, code mqtt.Code) {
 	w := b.work()
-	defer w.flush(nil)
+	defer w.flush()
 	return w.publish(in)
 }
 

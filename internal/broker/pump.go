@@ -32,6 +32,7 @@ func (s *session) fill(c *conn) {
 	now := s.b.now()
 	for q.next < len(q.list) && c.buffered() < s.b.limits.Output {
 		e := &q.list[q.next]
+		fate := s.fate(e)
 		switch {
 		case e.msg == nil:
 			q.next++
@@ -41,11 +42,10 @@ func (s *session) fill(c *conn) {
 			s.drop(q.next - 1)
 		case q.inflight >= c.window || !q.room(e):
 			return
-		case e.kept && e.state == waiting && s.fate(e) != stored:
-			if s.fate(e) == onItsWay {
-				c.await()
-				return
-			}
+		case fate == onItsWay:
+			c.await()
+			return
+		case fate == gone:
 			s.drop(q.next) // its publisher has been told
 		case e.state == waiting && e.msg.expired(now):
 			s.b.stats.expired.Add(1)
@@ -67,6 +67,9 @@ func (s *session) fill(c *conn) {
 // fate is what has become of the message of an entry in the store. What is kept is sent when it is on disk: before that a
 // crash would make the publisher send again what somebody has got already.
 func (s *session) fate(e *entry) int {
+	if !e.kept || e.state != waiting || e.msg == nil {
+		return stored
+	}
 	lsn := e.msg.lsn.Load()
 	if lsn == 0 {
 		return onItsWay // whoever publishes it is about to append it

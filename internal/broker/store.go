@@ -46,6 +46,7 @@ type store struct {
 	clerks  sync.WaitGroup
 
 	backlog  atomic.Int64 // bytes of records that are not written yet
+	garbage  int64
 	sizes    atomic.Int64 // of all segments
 	live     atomic.Int64 // of what is needed of them, about
 	old      []uint64     // segments before the present one; of the clerk that compacts
@@ -66,13 +67,14 @@ const (
 	syncedRoom = frameSize + 1 + 10
 	largeBuf   = 1 << 20
 	maxBacklog = 16 << 20
+	garbage    = 8 << 20 // bytes that are not needed and always left
 )
 
 var errLost = errors.New("broker: the disk did not take what was to be kept")
 
 func newStore(b *Broker, d disk) *store {
 	st := &store{
-		b: b, disk: d, mark: rand.Uint32() | 1, wake: make(chan struct{}, 1), lazily: make(chan struct{}, 1), compact: make(chan struct{}, 1),
+		garbage: garbage, b: b, disk: d, mark: rand.Uint32() | 1, wake: make(chan struct{}, 1), lazily: make(chan struct{}, 1), compact: make(chan struct{}, 1),
 		broke: make(chan struct{}, 1), quit: make(chan struct{}),
 	}
 	st.buf, st.spare = make([]byte, syncedRoom), make([]byte, syncedRoom)
@@ -225,13 +227,10 @@ func (st *store) commit() {
 	for _, w := range waiters {
 		w.stored()
 	}
-	if size, live := st.sizes.Load(), st.live.Load(); size-live > max(live, garbage) {
+	if size, live := st.sizes.Load(), st.live.Load(); size-live > max(live, st.garbage) {
 		poke(st.compact)
 	}
 }
-
-// garbage is how many bytes that are not needed are always left.
-const garbage = 8 << 20
 
 func (st *store) commitLocked() error {
 	st.mu.Lock()
