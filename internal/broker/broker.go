@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"cardea/internal/mqtt"
 )
 
 // Broker is an MQTT broker. Its methods may be called at any time by any goroutine.
@@ -92,13 +94,18 @@ func (b *Broker) session(id string) *session {
 	return b.sessions[id]
 }
 
-// Forget ends a session with everything that it holds, its will too, and cuts its connection.
+// Forget ends a session with everything that it holds, its will too, and cuts its connection. When it returns that is on disk, unless the disk fails.
 func (b *Broker) Forget(clientID string) {
+	b.store.wait(b.forget(clientID).lsn)
+}
+
+func (b *Broker) forget(clientID string) (left leftover) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if s := b.sessions[clientID]; s != nil {
-		b.end(s, administrative)
+		return b.end(s, mqtt.AdministrativeAction)
 	}
+	return left
 }
 
 // Close closes the connections, and returns when nothing runs any more and everything is on disk.
@@ -112,7 +119,7 @@ func (b *Broker) Close() error {
 	for _, s := range b.sessions {
 		s.mu.Lock()
 		if s.conn != nil {
-			s.conn.end(shuttingDown)
+			s.conn.end(mqtt.ServerShuttingDown)
 		}
 		s.mu.Unlock()
 	}

@@ -77,6 +77,9 @@ func batchOf(n int, topic string, qos byte) (packets []byte) {
 
 // TestAllocations: a message of QoS 0 is delivered without allocating; one of QoS 1 needs the message and its bytes.
 func TestAllocations(t *testing.T) {
+	if racing {
+		t.Skip("the race detector allocates")
+	}
 	for _, x := range []struct {
 		qos, subscribers, max int
 	}{
@@ -174,6 +177,9 @@ func BenchmarkDeliver(b *testing.B) {
 
 // TestMemoryOfAnIdleConnection: goroutine, buffers, session and one subscription of a client that has nothing to say.
 func TestMemoryOfAnIdleConnection(t *testing.T) {
+	if racing {
+		t.Skip("the race detector allocates")
+	}
 	const n, budget = 2000, 6 << 10
 	b, addr := start(t, Config{})
 	memory := func() uint64 {

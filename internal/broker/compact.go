@@ -153,14 +153,6 @@ func (st *store) flush() error {
 	return nil
 }
 
-// all returns the retained messages.
-func (r *retained) all() (list []*message) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	r.root.walk(func(m *message) { list = append(list, m) })
-	return list
-}
-
 // rewrite appends a retained message again, if it still is one. If it was lost before, those who have it in their queues do not get it: who
 // published it was told so.
 func (r *retained) rewrite(b *Broker, m *message) {

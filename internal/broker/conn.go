@@ -21,6 +21,7 @@ type conn struct {
 	in        input
 	keepAlive time.Duration
 	aliases   map[uint16][]byte // that the client has set
+	last      *route            // of the newest message
 
 	out       *buffer       // frames to be written; nil while there are none
 	writing   bool          // somebody is at it, or has been told to be

@@ -250,7 +250,7 @@ func (st *store) commitLocked() error {
 		st.sizes.Add(st.segment.size - before)
 		st.onDisk.Store(to)
 	}
-	if cap(buf) > largeBuf {
+	if cap(buf) > 4*largeBuf {
 		buf = make([]byte, syncedRoom)
 	}
 	st.mu.Lock()
