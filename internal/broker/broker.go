@@ -49,8 +49,8 @@ func New(cfg Config) (*Broker, error) {
 	return newBroker(cfg, d)
 }
 
-// newBroker returns a broker that keeps on d what has to be kept, if d is not nil.
-func newBroker(cfg Config, d disk) (*Broker, error) {
+// newBroker returns a broker that keeps on d what has to be kept, if d is not nil. tune may change the store before it is used.
+func newBroker(cfg Config, d disk, tune ...func(*store)) (*Broker, error) {
 	cfg.Limits.defaults()
 	b := &Broker{
 		limits: cfg.Limits, logger: cfg.Log, clock: cfg.Clock, index: newIndex(),
@@ -65,6 +65,9 @@ func newBroker(cfg Config, d disk) (*Broker, error) {
 	b.agenda.wake = make(chan struct{}, 1)
 	if d != nil {
 		b.store = newStore(b, d)
+		for _, f := range tune {
+			f(b.store)
+		}
 		if err := b.store.load(); err != nil {
 			return nil, err
 		}

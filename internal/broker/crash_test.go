@@ -68,6 +68,9 @@ type subscriber struct {
 	qosOf    map[string]byte
 }
 
+// hasty makes a store compact early and try again soon.
+func hasty(st *store) { st.garbage, st.retryFailed = 64<<10, 5*time.Millisecond }
+
 func newWorld(t testing.TB) *world {
 	w := &world{t: t, disk: newMemory()}
 	w.pubs = []*publisher{{id: "p0"}, {id: "p1"}}
@@ -88,7 +91,7 @@ func newWorld(t testing.TB) *world {
 }
 
 func (w *world) open() {
-	b, err := newBroker(Config{Limits: Limits{Inflight: 4}}, w.disk)
+	b, err := newBroker(Config{Limits: Limits{Inflight: 4}}, w.disk, hasty)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -369,8 +372,7 @@ func TestNothingIsLost(t *testing.T) {
 // TestNothingIsLostUnderLoad: many publish to many at the same time, while the log is compacted again and again.
 func TestNothingIsLostUnderLoad(t *testing.T) {
 	const pairs, each = 8, 1500
-	b, addr := startOn(t, newMemory(), Config{})
-	b.store.garbage = 64 << 10
+	b, addr := startOn(t, newMemory(), Config{}, hasty)
 	var wg sync.WaitGroup
 	for i := range pairs {
 		topic := fmt.Sprint("t/", i)

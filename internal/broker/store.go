@@ -45,12 +45,13 @@ type store struct {
 	quit    chan struct{}
 	clerks  sync.WaitGroup
 
-	backlog  atomic.Int64 // bytes of records that are not written yet
-	garbage  int64
-	sizes    atomic.Int64 // of all segments
-	live     atomic.Int64 // of what is needed of them, about
-	old      []uint64     // segments before the present one; of the clerk that compacts
-	saidFail atomic.Int64
+	backlog                atomic.Int64 // bytes of records that are not written yet
+	garbage                int64
+	retryFailed, retryFull time.Duration
+	sizes                  atomic.Int64 // of all segments
+	live                   atomic.Int64 // of what is needed of them, about
+	old                    []uint64     // segments before the present one; of the clerk that compacts
+	saidFail               atomic.Int64
 }
 
 // span is a part of the log that was never written: from < lsn <= to.
@@ -74,7 +75,7 @@ var errLost = errors.New("broker: the disk did not take what was to be kept")
 
 func newStore(b *Broker, d disk) *store {
 	st := &store{
-		garbage: garbage, b: b, disk: d, mark: rand.Uint32() | 1, wake: make(chan struct{}, 1), lazily: make(chan struct{}, 1), compact: make(chan struct{}, 1),
+		garbage: garbage, retryFailed: retryFailed, retryFull: retryFull, b: b, disk: d, mark: rand.Uint32() | 1, wake: make(chan struct{}, 1), lazily: make(chan struct{}, 1), compact: make(chan struct{}, 1),
 		broke: make(chan struct{}, 1), quit: make(chan struct{}),
 	}
 	st.buf, st.spare = make([]byte, syncedRoom), make([]byte, syncedRoom)
