@@ -30,7 +30,7 @@ func (s *session) fill(c *conn) {
 		return
 	}
 	now := s.b.now()
-	for q.next < len(q.list) && c.buffered() < s.b.limits.Output {
+	for q.next < len(q.list) && !c.over && c.buffered() < s.b.limits.Output {
 		e := &q.list[q.next]
 		fate := s.fate(e)
 		switch {
@@ -53,7 +53,7 @@ func (s *session) fill(c *conn) {
 		case e.state == released:
 			q.next++
 			q.inflight++
-			c.output().b = mqtt.AppendAck(c.out.b, c.v, mqtt.PUBREL, e.packetID(), mqtt.Success)
+			s.releaseAgain(c, e)
 		default:
 			q.next++
 			q.inflight++
@@ -62,6 +62,15 @@ func (s *session) fill(c *conn) {
 			}
 		}
 	}
+}
+
+// releaseAgain sends PUBREL on a new connection. That PUBREC came may not have got to the disk before.
+func (s *session) releaseAgain(c *conn, e *entry) {
+	var lsn uint64
+	if e.kept {
+		lsn = s.b.store.receipt(s, e)
+	}
+	c.answer(nil, ack{lsn: lsn, typ: mqtt.PUBREL, id: e.packetID()})
 }
 
 // fate is what has become of the message of an entry in the store. What is kept is sent when it is on disk: before that a

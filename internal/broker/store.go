@@ -161,6 +161,16 @@ func (st *store) tell(w waiter) {
 	poke(st.wake)
 }
 
+// newest returns the lsn of the newest record, never if there are things in memory that are not on their way to the disk.
+func (st *store) newest() uint64 {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.failed {
+		return never
+	}
+	return st.lsn
+}
+
 // pace makes those wait who append, until not too much is to be written.
 func (st *store) pace() {
 	if st == nil || st.backlog.Load() < maxBacklog {

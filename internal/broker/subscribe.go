@@ -116,7 +116,7 @@ func (c *conn) unsubscribe(w *work, h mqtt.Head, packet []byte) error {
 	if s.conn != c {
 		return errTakenOver
 	}
-	var lsn uint64
+	lsn := s.settled()
 	var codes []byte
 	for f, rest, ok := p.Filters.Next(); ok; f, rest, ok = rest.Next() {
 		code := mqtt.Success
