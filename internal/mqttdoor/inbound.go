@@ -14,6 +14,7 @@ type inbound struct {
 	s          *Session
 	buf        buffer
 	flow       flow
+	rest       []byte // with feed: the beginning of a packet
 	unread     []byte
 	access     policy.Access // of the message that is looked at
 	aliases    aliases

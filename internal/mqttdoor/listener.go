@@ -167,6 +167,9 @@ func addrPort(a net.Addr) netip.AddrPort {
 
 // serve is one connection from its CONNECT to its end.
 func (d *Door) serve(c net.Conn, l *Listener, p peer) {
+	if t, ok := c.(*net.TCPConn); ok {
+		c = &end{conn: t}
+	}
 	s := &Session{door: d, listener: l, conn: c, source: p.source, local: p.local}
 	s.w.conn = c
 	s.in.init(s)

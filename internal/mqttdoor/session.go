@@ -232,6 +232,51 @@ func (s *Session) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// feed is for an upstream that reads itself what the client sends: it judges p, and writes what may go on to the broker. An error
+// says that the session is over.
+func (s *Session) feed(p []byte, to *writer) (err error) {
+	defer func() {
+		if v := recover(); v != nil { // M22
+			err = s.panicked(v)
+		}
+	}()
+	if s.over() {
+		return io.EOF
+	}
+	s.lastActive.Store(s.door.now())
+	in, b := &s.in, p
+	if len(in.rest) > 0 {
+		in.rest = append(in.rest, p...)
+		b = in.rest
+	}
+	for {
+		run, used, err := in.flow.next(b)
+		b = b[used:]
+		if err != nil {
+			return s.violation(err)
+		}
+		s.bytesIn.Add(uint64(used))
+		if len(run) > 0 {
+			if err := to.run(run, in.flow.mid()); err != nil {
+				s.Deserted(fmt.Errorf("the broker closed the connection: %w", err))
+				return err
+			}
+		}
+		if used == 0 {
+			break
+		}
+	}
+	if len(b) > maxControl {
+		return s.violation(errPacketTooLarge)
+	}
+	if len(b) == 0 {
+		in.rest = nil
+		return nil
+	}
+	in.rest = append(in.rest[:0], b...) // b may be a part of it, behind
+	return nil
+}
+
 // Mid reports whether what Next returned last ends inside of a packet.
 func (s *Session) Mid() bool { return s.in.flow.mid() }
 

@@ -87,6 +87,9 @@ func (w *writer) kill(why error) {
 		w.dead = why
 	}
 	w.torn = w.torn || w.isMid
+	if e, ok := w.conn.(*end); ok && e.discard() {
+		w.torn = true
+	}
 	w.own = nil
 }
 
@@ -113,7 +116,7 @@ func sever(c net.Conn) {
 		c = t.NetConn()
 	}
 	switch t := c.(type) {
-	case *net.TCPConn:
+	case interface{ SetLinger(int) error }:
 		t.SetLinger(0)
 	case *webConn:
 		t.ws.CloseNow()
