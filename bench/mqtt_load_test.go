@@ -357,7 +357,11 @@ func pace(ctx context.Context, list []*pair, perSecond int) {
 	}
 }
 
-// idle opens connections and returns the resident memory that each costs the processes, in KiB.
+// settled is how long connections are idle before memory is looked at: Go collects at least once in two minutes what
+// connecting has left, and then gives it back to the system.
+const settled = 150 * time.Second
+
+// idle opens connections and returns the resident memory that each costs a process, in KiB.
 func (m *mqttTarget) idle(t *testing.T, pid, connections int) float64 {
 	t.Helper()
 	before := residentMiB(t, pid)
@@ -377,7 +381,7 @@ func (m *mqttTarget) idle(t *testing.T, pid, connections int) float64 {
 		})
 	}
 	all.Wait()
-	time.Sleep(10 * time.Second) // a collection or two of what connecting left
+	time.Sleep(settled)
 	after := residentMiB(t, pid)
 	for _, k := range conns {
 		if k != nil {

@@ -222,17 +222,23 @@ func messageLine(t *testing.T, tab *table, what string, pairs, window int, qos b
 	tab.ratio("MQTT: "+what+", door with 5 rules against the embedded broker alone", "server CPU µs a message", oursCPU, bareCPU, 0, true)
 }
 
-// pacedRate is the fixed rate of the line about CPU, in messages a second.
-const pacedRate = 5000
+// pacedRates are the fixed rates of the lines about CPU, in messages a second. The first is about what the machine can do with
+// the generator beside it; at the second, processes sleep between messages, and what waking them costs is most of it.
+var pacedRates = []int{20_000, 5_000}
 
 func cpuLine(t *testing.T, tab *table, through *mqttTarget) {
 	n, d := mqttRounds()
-	var ours, bare series
-	for range n {
-		cpu, _ := through.paced(t, 50, pacedRate, 2*d)
-		ours, bare = append(ours, cpu[0]), append(bare, cpu[1])
+	target := 1.3
+	for _, perSecond := range pacedRates {
+		var ours, bare, reached series
+		for range n {
+			cpu, rate := through.paced(t, 50, perSecond, 2*d)
+			ours, bare, reached = append(ours, cpu[0]), append(bare, cpu[1]), append(reached, rate)
+		}
+		tab.ratio(fmt.Sprintf("MQTT: QoS 0 at %s messages a second (%s reached), the door's process against Mosquitto's behind it", figure(float64(perSecond)), figure(reached.median())),
+			"CPU µs a message", ours, bare, target, true)
+		target = 0
 	}
-	tab.ratio(fmt.Sprintf("MQTT: QoS 0 at %d messages a second, the door's process against Mosquitto's behind it", pacedRate), "CPU µs a message", ours, bare, 1.3, true)
 }
 
 func idleLines(t *testing.T, tab *table, door, through, mosquitto *mqttTarget, embeddedPID, frontPID, mosquittoPID int) {

@@ -83,7 +83,7 @@ func (s *Session) open(ctx context.Context, p peer) bool {
 	s.in.buf.done(h.Total())
 	s.in.unreleased = d.shelf.use(s.key)
 	s.in.access, s.out.access = s.access("publish"), s.access("deliver")
-	s.injected = first
+	s.inject(first)
 	s.conn.SetReadDeadline(time.Time{})
 	if s.over() { // the gate may have cut it before the deadline was taken away
 		s.conn.SetReadDeadline(past)

@@ -2,9 +2,11 @@ package mqttdoor
 
 import (
 	"io"
+	"strings"
 	"unsafe"
 
 	"cardea/internal/credential"
+	"cardea/internal/gate"
 	"cardea/internal/mqtt"
 	"cardea/internal/policy"
 )
@@ -17,6 +19,7 @@ type inbound struct {
 	rest       []byte // with feed: the beginning of a packet
 	unread     []byte
 	access     policy.Access // of the message that is looked at
+	memo       gate.Memo
 	aliases    aliases
 	unreleased *unreleased // of the session, on this connection and before it
 	scratch    []byte
@@ -127,7 +130,7 @@ func (in *inbound) publish(h mqtt.Head, b []byte) (verdict, error) {
 	}
 	a := &in.access
 	a.Resource, a.QoS, a.Retain = topic, p.QoS, p.Retain
-	why := s.allowed(a)
+	why := s.recall(&in.memo, a)
 	a.Resource = ""
 	if why != credential.OK {
 		return in.refusePublish(&p, denials[why.Class()])
@@ -199,12 +202,4 @@ func (in *inbound) release(id uint16) error {
 	return nil
 }
 
-func levels(topic string) int {
-	n := 1
-	for i := range len(topic) {
-		if topic[i] == '/' {
-			n++
-		}
-	}
-	return n
-}
+func levels(topic string) int { return 1 + strings.Count(topic, "/") }

@@ -50,9 +50,10 @@ type Session struct {
 	out  outbound
 	subs subscriptions
 
-	injecting sync.Mutex
-	injected  []byte                       // packets for the broker that are not of the client's making
-	toBroker  atomic.Pointer[func([]byte)] // takes such packets at once; nil: they wait for Next
+	injecting   sync.Mutex
+	hasInjected atomic.Bool
+	injected    []byte                       // packets for the broker that are not of the client's making
+	toBroker    atomic.Pointer[func([]byte)] // takes such packets at once; nil: they wait for Next
 
 	reassessing sync.Mutex
 	spoiled     atomic.Bool // the broker holds a message of it that must not be published any more
@@ -140,7 +141,7 @@ func (s *Session) Next() (run []byte, err error) {
 	}()
 	in := &s.in
 	for {
-		if in.flow.rest == 0 {
+		if in.flow.rest == 0 && s.hasInjected.Load() {
 			if p := s.takeInjected(); p != nil {
 				return p, nil
 			}
@@ -284,6 +285,7 @@ func (s *Session) Mid() bool { return s.in.flow.mid() }
 func (s *Session) inject(p []byte) {
 	s.injecting.Lock()
 	s.injected = append(s.injected, p...)
+	s.hasInjected.Store(true)
 	s.injecting.Unlock()
 	if !s.over() {
 		s.conn.SetReadDeadline(past)
@@ -295,6 +297,7 @@ func (s *Session) takeInjected() []byte {
 	defer s.injecting.Unlock()
 	p := s.injected
 	s.injected = nil
+	s.hasInjected.Store(false)
 	return p
 }
 
@@ -390,9 +393,19 @@ func (s *Session) access(verb string) policy.Access {
 
 // allowed asks the gate, and the listener's own rules after it.
 func (s *Session) allowed(a *policy.Access) credential.Reason {
-	d := s.door.gate.Authorize(s.id.Load(), a)
+	id := s.id.Load()
+	return s.andHere(id, a, s.door.gate.Authorize(id, a))
+}
+
+// recall is allowed with the last answer at hand, for what is said over and over.
+func (s *Session) recall(m *gate.Memo, a *policy.Access) credential.Reason {
+	id := s.id.Load()
+	return s.andHere(id, a, s.door.gate.Recall(m, id, a))
+}
+
+func (s *Session) andHere(id *gate.Identity, a *policy.Access, d policy.Decision) credential.Reason {
 	if d.Allowed() && s.listener.Rules != nil {
-		d = policy.Rights{Principal: s.listener.Rules, Holder: &s.id.Load().Holder}.Decide(a)
+		d = policy.Rights{Principal: s.listener.Rules, Holder: &id.Holder}.Decide(a)
 	}
 	return d.Reason
 }
