@@ -28,21 +28,6 @@ func (r *buffer) bytes() []byte { return r.b[r.from:r.to] }
 // done forgets the first n of them.
 func (r *buffer) done(n int) { r.from += n }
 
-// set makes p, which is copied, what was read.
-func (r *buffer) set(p []byte) {
-	r.room(len(p))
-	r.from, r.to = 0, copy(r.b, p)
-}
-
-func (r *buffer) room(n int) {
-	if r.b == nil {
-		r.b = r.idle[:]
-	}
-	for len(r.b) < n {
-		r.grow()
-	}
-}
-
 // fill reads once. It fails with errPacketTooLarge if what is there is the
 // beginning of something that is longer than may be held.
 func (r *buffer) fill(c io.Reader) error {

@@ -64,6 +64,8 @@ func versionOf(b []byte) mqtt.Version {
 func (s *Session) open(ctx context.Context, p peer) bool {
 	d := s.door
 	s.conn.SetReadDeadline(time.Now().Add(d.limits.Connect))
+	hurry := context.AfterFunc(d.stopping, func() { s.conn.SetReadDeadline(past) })
+	defer hurry()
 	h, c, err := s.greet()
 	if err != nil {
 		s.malformed(c.Version, err)

@@ -77,13 +77,17 @@ func TestExpiryCuts(t *testing.T) {
 
 // M18: a server that stops says so, to clients that read and without waiting for those that do not.
 func TestShutdown(t *testing.T) {
+	slowly := limits(Limits{Connect: time.Hour})
 	eachBroker(t, func(t *testing.T, h *house) {
 		five, three := h.connect(h.device("five", all), mqtt.V5), h.connect(h.device("three", all), mqtt.V311)
 		h.connect(h.device("deaf", all), mqtt.V5).Subscribe(testkit.Filter("flood", 0))
 		h.flood("flood")
+		silent := h.raw(h.addr) // who has not said who it is
+		h.eventually("all sit", func() bool { n, _ := h.door.seats.Taken(); return n == 4 })
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		h.must(h.door.Shutdown(ctx))
+		h.closed(silent)
 		if code, said := five.Closed(); !said || code != mqtt.ServerShuttingDown {
 			t.Errorf("told 0x%02X %v", byte(code), said)
 		}
@@ -91,7 +95,7 @@ func TestShutdown(t *testing.T) {
 		c := h.raw(h.addr)
 		c.Write(mqtt.AppendConnect(nil, &mqtt.Connect{Version: mqtt.V5}))
 		h.closed(c)
-	})
+	}, slowly)
 }
 
 // watched is a listener whose connections tell what is written to them.

@@ -95,6 +95,8 @@ type Door struct {
 	mu       sync.Mutex
 	sessions map[*Session]struct{}
 	ending   bool
+	stopping context.Context //nolint:containedctx // ends when Shutdown begins
+	stop     context.CancelFunc
 	running  sync.WaitGroup
 	ctx      context.Context //nolint:containedctx // the door's own life, not a caller's
 	cancel   context.CancelFunc
@@ -116,6 +118,7 @@ func New(c Config) (*Door, error) {
 	d.owners.of = map[string]*owner{}
 	d.wills.init(d)
 	d.ctx, d.cancel = context.WithCancel(context.Background())
+	d.stopping, d.stop = context.WithCancel(d.ctx)
 	d.clock.Store(time.Now().Unix())
 	d.ticking.Go(d.tick)
 	return d, nil
@@ -179,6 +182,7 @@ func (d *Door) pause(t time.Duration) bool {
 // Shutdown ends every session, telling the clients so, and returns when they are over or ctx is. Listeners
 // must be closed already. Wills that wait for their delay are forgotten.
 func (d *Door) Shutdown(ctx context.Context) error {
+	d.stop()
 	d.mu.Lock()
 	d.ending = true
 	for s := range d.sessions {

@@ -121,40 +121,49 @@ func (l *Listener) speaksFor(addr netip.Addr) bool {
 	return false
 }
 
-// shake reads a PROXY header and speaks TLS, where that is due, and serves what comes of it.
+// shake serves a connection, after what precedes the CONNECT.
 func (d *Door) shake(c net.Conn, l *Listener, proxy bool) {
 	p := peer{source: addrPort(c.RemoteAddr()), local: addrPort(c.LocalAddr())}
+	ready, ok := d.prepare(c, l, proxy, &p)
+	if !ok {
+		c.Close()
+		return
+	}
+	d.serve(ready, l, p)
+}
+
+// prepare reads a PROXY header and speaks TLS, where that is due.
+func (d *Door) prepare(c net.Conn, l *Listener, proxy bool, p *peer) (net.Conn, bool) {
 	c.SetDeadline(time.Now().Add(d.limits.Connect)) // M13
+	defer context.AfterFunc(d.stopping, func() { c.SetDeadline(past) })()
+	defer c.SetDeadline(time.Time{})
 	if proxy {
 		src, dst, err := intake.ReadProxy(c)
 		if err != nil {
 			d.tell(p.source.Addr(), "a connection was refused", "no good PROXY header", nil)
-			c.Close()
-			return
+			return nil, false
 		}
 		if src.IsValid() {
 			p.source, p.local = src, dst
 		}
 		if d.failures.Blocked(p.source.Addr()) {
 			d.count.turnedAway.Add(1)
-			c.Close()
-			return
+			return nil, false
 		}
 	}
-	if l.TLS != nil {
-		t := tls.Server(c, l.TLS)
-		if err := t.HandshakeContext(d.ctx); err != nil {
-			d.count.handshakes.Add(1)
-			d.failures.Note(p.source.Addr())
-			d.log.Debug("TLS handshake failed", "listener", l.Name, "source", p.source.Addr().String(), "error", err)
-			c.Close()
-			return
-		}
-		state := t.ConnectionState()
-		p.leaf, c = verifiedLeaf(&state), t
+	if l.TLS == nil {
+		return c, true
 	}
-	c.SetDeadline(time.Time{})
-	d.serve(c, l, p)
+	t := tls.Server(c, l.TLS)
+	if err := t.HandshakeContext(d.ctx); err != nil {
+		d.count.handshakes.Add(1)
+		d.failures.Note(p.source.Addr())
+		d.log.Debug("TLS handshake failed", "listener", l.Name, "source", p.source.Addr().String(), "error", err)
+		return nil, false
+	}
+	state := t.ConnectionState()
+	p.leaf = verifiedLeaf(&state)
+	return t, true
 }
 
 func addrPort(a net.Addr) netip.AddrPort {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -140,25 +141,24 @@ func TestWebSocketSession(t *testing.T) {
 
 // packets reads packets of a connection one after the other.
 type packets struct {
-	t testing.TB
-	c net.Conn
-	b []byte
+	t     testing.TB
+	c     net.Conn
+	b     []byte
+	later [][]byte
 }
 
-// next returns the next packet of a type, and passes over others.
+// next returns the next packet of a type; others are kept for who waits for them.
 func (r *packets) next(want mqtt.Type) []byte {
 	r.t.Helper()
-	for {
+	is := func(p []byte) bool { return mqtt.Type(p[0]>>4) == want }
+	for !slices.ContainsFunc(r.later, is) {
 		h, ok, err := mqtt.ReadHead(r.b)
 		if err != nil {
 			r.t.Fatal(err)
 		}
 		if ok && len(r.b) >= h.Total() {
-			p := r.b[:h.Total()]
+			r.later = append(r.later, r.b[:h.Total()])
 			r.b = r.b[h.Total():]
-			if h.Type == want {
-				return p
-			}
 			continue
 		}
 		buf := make([]byte, 64<<10)
@@ -168,6 +168,10 @@ func (r *packets) next(want mqtt.Type) []byte {
 		}
 		r.b = append(r.b, buf[:n]...)
 	}
+	i := slices.IndexFunc(r.later, is)
+	p := r.later[i]
+	r.later = slices.Delete(r.later, i, i+1)
+	return p
 }
 
 // Whose seat a WebSocket takes is told by the source, and a door that stops closes it.
