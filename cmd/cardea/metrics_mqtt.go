@@ -68,7 +68,6 @@ var doorNumbers = []number[doorStats]{
 	{"received_bytes_total", "Bytes that clients sent", count, func(s *doorStats) float64 { return float64(s.BytesIn) }},
 	{"sent_bytes_total", "Bytes that were sent to clients", count, func(s *doorStats) float64 { return float64(s.BytesOut) }},
 	{"denied_total", "Messages, filters and deliveries that the rules did not allow", count, func(s *doorStats) float64 { return float64(s.Denied) }},
-	{"dropped_deliveries_total", "Deliveries at QoS 0 to clients that were too slow", count, func(s *doorStats) float64 { return float64(s.Dropped) }},
 }
 
 type brokerStats = broker.Stats

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"cardea/internal/mqtt"
 )
 
 // Broker is an MQTT broker. Its methods may be called at any time by any goroutine.
@@ -47,8 +49,8 @@ func New(cfg Config) (*Broker, error) {
 	return newBroker(cfg, d)
 }
 
-// newBroker returns a broker that keeps on d what has to be kept, if d is not nil.
-func newBroker(cfg Config, d disk) (*Broker, error) {
+// newBroker returns a broker that keeps on d what has to be kept, if d is not nil. tune may change the store before it is used.
+func newBroker(cfg Config, d disk, tune ...func(*store)) (*Broker, error) {
 	cfg.Limits.defaults()
 	b := &Broker{
 		limits: cfg.Limits, logger: cfg.Log, clock: cfg.Clock, index: newIndex(),
@@ -63,6 +65,9 @@ func newBroker(cfg Config, d disk) (*Broker, error) {
 	b.agenda.wake = make(chan struct{}, 1)
 	if d != nil {
 		b.store = newStore(b, d)
+		for _, f := range tune {
+			f(b.store)
+		}
 		if err := b.store.load(); err != nil {
 			return nil, err
 		}
@@ -92,13 +97,18 @@ func (b *Broker) session(id string) *session {
 	return b.sessions[id]
 }
 
-// Forget ends a session with everything that it holds, its will too, and cuts its connection.
+// Forget ends a session with everything that it holds, its will too, and cuts its connection. When it returns that is on disk, unless the disk fails.
 func (b *Broker) Forget(clientID string) {
+	b.store.wait(b.forget(clientID).lsn)
+}
+
+func (b *Broker) forget(clientID string) (left leftover) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if s := b.sessions[clientID]; s != nil {
-		b.end(s, administrative)
+		return b.end(s, mqtt.AdministrativeAction)
 	}
+	return left
 }
 
 // Close closes the connections, and returns when nothing runs any more and everything is on disk.
@@ -112,7 +122,7 @@ func (b *Broker) Close() error {
 	for _, s := range b.sessions {
 		s.mu.Lock()
 		if s.conn != nil {
-			s.conn.end(shuttingDown)
+			s.conn.end(mqtt.ServerShuttingDown)
 		}
 		s.mu.Unlock()
 	}

@@ -51,7 +51,10 @@ func TestConsumerThatNeverReads(t *testing.T) {
 	if s.Dropped == 0 || s.Refused == 0 || s.Waiting > 101 {
 		t.Errorf("%d dropped, %d refused, %d wait", s.Dropped, s.Refused, s.Waiting)
 	}
-	if n := b.session("stuck").conn.buffered(); n > 200<<10 {
+	stuckAt := b.session("stuck")
+	stuckAt.mu.Lock()
+	defer stuckAt.mu.Unlock()
+	if n := stuckAt.conn.buffered(); n > 200<<10 {
 		t.Errorf("%d bytes wait to be written", n)
 	}
 }

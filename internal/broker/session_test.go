@@ -67,6 +67,7 @@ func TestTakeoverOfOneThatDoesNotRead(t *testing.T) {
 	for range 40 {
 		pub.publish("t", string(big), 0)
 	}
+	pub.publish("done", "", 1)
 	if b.Stats().Dropped == 0 {
 		t.Fatal("the connection is not full")
 	}

@@ -13,9 +13,9 @@ import (
 )
 
 // startOn starts a broker on a disk and a port.
-func startOn(t testing.TB, d disk, cfg Config) (*Broker, string) {
+func startOn(t testing.TB, d disk, cfg Config, tune ...func(*store)) (*Broker, string) {
 	t.Helper()
-	b, err := newBroker(cfg, d)
+	b, err := newBroker(cfg, d, tune...)
 	if err != nil {
 		t.Fatal(err)
 	}

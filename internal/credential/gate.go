@@ -50,6 +50,5 @@ type Traffic struct {
 	BytesIn     uint64
 	BytesOut    uint64
 	Refused     uint64 // publishes, filters and deliveries that the rules did not allow
-	Dropped     uint64 // deliveries at QoS 0 that the client was too slow for
 	LastActive  time.Time
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
-	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -82,6 +81,7 @@ func (s *Session) open(ctx context.Context, p peer) bool {
 		return false
 	}
 	s.in.buf.done(h.Total())
+	s.in.unreleased = d.shelf.use(s.key)
 	s.in.access, s.out.access = s.access("publish"), s.access("deliver")
 	s.injected = first
 	s.conn.SetReadDeadline(time.Time{})
@@ -148,9 +148,15 @@ func (s *Session) accept(ctx context.Context, p peer, c *mqtt.Connect) (mqtt.Cod
 	return mqtt.Success, nil
 }
 
-// withdraw undoes accept.
+// withdraw undoes accept, as far as that came.
 func (s *Session) withdraw() {
-	s.watch.Close()
+	if s.watch != nil {
+		s.watch.Close()
+	}
+	if u := s.in.unreleased; u != nil {
+		s.in.unreleased = nil
+		s.door.shelf.leave(s.key, u, s.stays)
+	}
 	s.door.owners.release(s)
 }
 
@@ -257,7 +263,10 @@ func (s *Session) rewrite(c mqtt.Connect) ([]byte, error) {
 	if err := s.door.upstream.Admit(&c, s); err != nil {
 		return nil, err
 	}
-	s.clean = c.CleanStart
+	s.clean, s.stays = c.CleanStart, !c.CleanStart
+	if n, _ := c.Props.Number(mqtt.SessionExpiry); c.Version == mqtt.V5 {
+		s.stays = n > 0
+	}
 	return mqtt.AppendConnect(nil, &c), nil
 }
 
@@ -267,7 +276,7 @@ func (s *Session) agreeKeepAlive(c *mqtt.Connect) {
 	if c.Version == mqtt.V5 && (c.KeepAlive == 0 || c.KeepAlive > most) {
 		c.KeepAlive, s.imposed = most, most
 	}
-	s.keepAlive = time.Duration(c.KeepAlive) * time.Second * 3 / 2 // MQTT-3.1.2-22
+	s.keepAlive.Store(uint32(c.KeepAlive))
 }
 
 // connack lets the broker's answer through, with what the door has to say in it.
@@ -282,6 +291,9 @@ func (o *outbound) connack(h mqtt.Head, b []byte) (verdict, error) {
 		s.finish(ending{how: deserted, code: s.refusalOf(c.Code)})
 		return drop, nil
 	}
+	if s.over() {
+		return drop, nil // the gate was faster; the client will be told in its CONNACK
+	}
 	o.connected = true
 	n, _ := c.Props.Number(mqtt.TopicAliasMaximum)
 	s.in.aliases.most.Store(n)
@@ -290,7 +302,9 @@ func (o *outbound) connack(h mqtt.Head, b []byte) (verdict, error) {
 	}
 	s.door.wills.resumed(s.key, s.clean)
 	if c.SessionPresent {
-		go s.resume()
+		s.meanwhile(s.resume)
+	} else {
+		s.in.unreleased.forget()
 	}
 	s.door.count.accepted.Add(1)
 	o.scratch = mqtt.AppendConnack(o.scratch[:0], s.version, &c)
@@ -316,6 +330,7 @@ func (s *Session) connackProps(p mqtt.Properties) mqtt.Properties {
 	keepAlive := uint32(s.imposed)
 	if n, ok := p.Number(mqtt.ServerKeepAlive); ok {
 		keepAlive = n
+		s.keepAlive.Store(n)
 	}
 	q := p.AppendWithout(nil, mqtt.MaximumPacketSize, mqtt.ServerKeepAlive, mqtt.AssignedClientID, mqtt.AuthenticationMethod, mqtt.AuthenticationData)
 	q = q.AppendNumber(mqtt.MaximumPacketSize, most)
@@ -338,12 +353,17 @@ func (s *Session) resume() {
 
 // last says a last word, gives the client time to read it, and closes.
 func (s *Session) last(p []byte, patience time.Duration) {
-	s.w.last(p, lastWord)
+	if !s.w.last(p, lastWord) {
+		sever(s.conn)
+		return
+	}
 	s.hangUp(patience)
 }
 
 // hangUp closes. If there is patience the client may read first what was said, which unread bytes would make the kernel take back.
 func (s *Session) hangUp(patience time.Duration) {
+	// The farewell of TLS has a patience of its own, which is longer.
+	defer time.AfterFunc(2*lastWord+patience, func() { sever(s.conn) }).Stop()
 	type halfCloser interface{ CloseWrite() error }
 	if c, ok := s.conn.(halfCloser); ok && patience > 0 && c.CloseWrite() == nil {
 		s.conn.SetReadDeadline(time.Now().Add(patience))
@@ -357,14 +377,6 @@ const (
 	hearsay   = time.Second            // to be read by others, who may be busy with what came before it
 	maxUnread = 1 << 20                // bytes that a client may send meanwhile
 )
-
-// reset closes at once, whatever the client has not read.
-func reset(c net.Conn) {
-	if t, ok := c.(interface{ SetLinger(int) error }); ok {
-		t.SetLinger(0)
-	}
-	c.Close()
-}
 
 // takeWill asks whether the will may be published, and keeps it: it is the door that publishes it, after it has asked again (M04).
 func (s *Session) takeWill(c *mqtt.Connect) credential.Reason {

@@ -88,6 +88,7 @@ type Door struct {
 	told     *intake.Sampler[refusal]
 	owners   owners
 	wills    wills
+	shelf    shelf
 	count    counters
 	clock    atomic.Int64 // seconds since 1970, a little behind
 
@@ -142,7 +143,7 @@ func (d *Door) endSilent(now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for s := range d.sessions {
-		if s.keepAlive > 0 && now.Sub(time.Unix(s.lastActive.Load(), 0)) > s.keepAlive+time.Second {
+		if p := s.patience(); p > 0 && now.Sub(time.Unix(s.lastActive.Load(), 0)) > p+time.Second {
 			s.finish(ending{how: silent, code: mqtt.KeepAliveTimeout})
 		}
 	}

@@ -28,9 +28,6 @@ type Embedded struct{ broker Broker }
 // NewEmbedded returns an Embedded in front of a broker.
 func NewEmbedded(b Broker) *Embedded { return &Embedded{b} }
 
-// Queues implements [Upstream]: a publisher must not wait for a client that does not read.
-func (*Embedded) Queues() bool { return true }
-
 // Admit implements [Upstream]. The client id says all there is to say.
 func (*Embedded) Admit(*mqtt.Connect, *Session) error { return nil }
 

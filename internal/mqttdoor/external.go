@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +24,7 @@ type ExternalConfig struct {
 	Password string        // that the door shows beside each user name, so that the broker knows it from others; "" for none
 	Proxy    bool          // send a PROXY header of version 2, with the client's address
 	Version  mqtt.Version  // the highest that the broker speaks; 0 is 5.0
-	Dial     time.Duration // for one attempt to connect: 5 s
+	Dial     time.Duration // for one attempt to connect, and then for the CONNACK: 5 s
 	Log      *slog.Logger
 }
 
@@ -48,9 +49,6 @@ func NewExternal(c ExternalConfig) (*External, error) {
 	}
 	return &External{c: c}, nil
 }
-
-// Queues implements [Upstream]: a client that is slow makes the broker wait, or drop by its own rules.
-func (x *External) Queues() bool { return false }
 
 // Failures is how often the broker could not be reached.
 func (x *External) Failures() uint64 { return x.fail.Load() }
@@ -83,42 +81,46 @@ func (x *External) identify(c *mqtt.Connect, principal, org string) {
 // dialRetry is the pause before the second attempt, for a broker that restarts.
 const dialRetry = 200 * time.Millisecond
 
-// dial connects, and sends the PROXY header.
+// dial connects, if need be in a second attempt.
 func (x *External) dial(ctx context.Context, s *Session) (net.Conn, error) {
-	c, err := x.dialOnce(ctx)
+	c, err := x.reach(ctx, s)
 	if err != nil && ctx.Err() == nil {
-		time.Sleep(dialRetry)
-		c, err = x.dialOnce(ctx)
+		select {
+		case <-time.After(dialRetry):
+		case <-ctx.Done():
+		}
+		c, err = x.reach(ctx, s)
 	}
-	x.note(err)
+	if !errors.Is(ctx.Err(), context.Canceled) { // then it was the session that ended
+		x.note(err)
+	}
+	return c, err
+}
+
+// reach connects, sends the PROXY header and speaks TLS, as far as that is wanted.
+func (x *External) reach(ctx context.Context, s *Session) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, x.c.Dial)
+	defer cancel()
+	d := net.Dialer{KeepAlive: 30 * time.Second}
+	c, err := d.DialContext(ctx, "tcp", x.c.Address)
 	if err != nil {
 		return nil, err
 	}
 	if x.c.Proxy {
-		c.SetWriteDeadline(time.Now().Add(x.c.Dial))
-		if _, err := c.Write(intake.AppendProxy(nil, s.source, s.local)); err != nil {
+		if _, err := c.Write(intake.AppendProxy(nil, s.source, s.local)); err != nil { // a new socket takes so much at once
 			c.Close()
 			return nil, err
 		}
-		c.SetWriteDeadline(time.Time{})
 	}
 	if x.c.TLS == nil {
 		return c, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, x.c.Dial)
-	defer cancel()
 	t := tls.Client(c, x.c.TLS)
 	if err := t.HandshakeContext(ctx); err != nil {
 		c.Close()
-		x.note(err)
 		return nil, err
 	}
 	return t, nil
-}
-
-func (x *External) dialOnce(ctx context.Context) (net.Conn, error) {
-	d := net.Dialer{Timeout: x.c.Dial, KeepAlive: 30 * time.Second}
-	return d.DialContext(ctx, "tcp", x.c.Address)
 }
 
 // note logs when the broker goes and when it comes back.
@@ -137,21 +139,31 @@ func (x *External) note(err error) {
 
 // Run implements [Upstream]: two pumps.
 func (x *External) Run(ctx context.Context, s *Session) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.OnEnd(cancel)
 	c, err := x.dial(ctx, s)
 	if err != nil {
 		return nil //nolint:nilerr // it is logged once, not for each client; the client is told 0x88
 	}
 	l := &link{s: s}
-	l.w.init(c, false)
+	l.w.conn = c
+	c.SetReadDeadline(time.Now().Add(x.c.Dial)) // for CONNACK
 	s.OnEnd(func() { c.SetDeadline(past) })
 	send := l.send
 	s.toBroker.Store(&send)
 	var back sync.WaitGroup
-	back.Go(func() { l.back(c) })
-	err = l.forth()
-	l.close(c)
-	back.Wait()
-	return err
+	back.Go(func() {
+		defer func() {
+			if p := recover(); p != nil { // M22
+				_ = s.panicked(p)
+			}
+		}()
+		l.back(c)
+	})
+	defer back.Wait()
+	defer l.close(c)
+	return l.forth()
 }
 
 // link is a session's connection to the broker.
@@ -187,9 +199,13 @@ func (l *link) forth() error {
 func (l *link) back(c net.Conn) {
 	var buf buffer
 	defer buf.giveBack()
-	for {
+	for waits := true; ; {
 		if err := buf.fill(c); err != nil {
-			if !l.s.over() {
+			switch {
+			case l.s.over():
+			case errors.Is(err, os.ErrDeadlineExceeded):
+				l.s.Deserted(errors.New("the broker does not answer"))
+			default:
 				l.s.Deserted(errors.New("the broker closed the connection"))
 			}
 			return
@@ -199,6 +215,13 @@ func (l *link) back(c net.Conn) {
 			return
 		}
 		buf.done(len(b))
+		if waits && l.s.out.isConnected() {
+			waits = false
+			c.SetReadDeadline(time.Time{})
+			if l.s.over() { // it may have set one, meanwhile
+				c.SetDeadline(past)
+			}
+		}
 	}
 }
 

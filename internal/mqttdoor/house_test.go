@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -261,6 +262,11 @@ func (h *house) service(name string, rules ...string) *who {
 
 const all = "allow mqtt:* #"
 
+// soaking makes some tests longer.
+var soaking = os.Getenv("CARDEA_SOAK") != ""
+
+var elsewhere = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
+
 func (h *house) principal(kind credential.PrincipalKind, name string, attrs map[string]string, rules ...string) *who {
 	h.Helper()
 	ctx := context.Background()
@@ -354,22 +360,19 @@ func failed(v mqtt.Version) byte {
 // witness is somebody who sees everything that is published, behind the door where no rule counts.
 func (h *house) witness(v mqtt.Version) *testkit.MQTT {
 	h.Helper()
-	addr := ""
-	if h.mosquitto != nil {
-		addr = h.mosquitto.Addr
-	} else {
-		addr = h.serveBroker()
-	}
-	m := testkit.ConnectMQTT(h, addr, testkit.MQTTConfig{Version: v, ClientID: "witness"})
+	m := testkit.ConnectMQTT(h, h.behind(), testkit.MQTTConfig{Version: v, ClientID: "witness"})
 	if codes := m.Subscribe(testkit.Filter("#", 2)); codes[0] != 2 {
 		h.Fatalf("the witness may not subscribe: %x", codes)
 	}
 	return m
 }
 
-// serveBroker lets the embedded broker be reached without the door.
-func (h *house) serveBroker() string {
+// behind is where the broker is reached without the door.
+func (h *house) behind() string {
 	h.Helper()
+	if h.mosquitto != nil {
+		return h.mosquitto.Addr
+	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	h.must(err)
 	b := h.broker

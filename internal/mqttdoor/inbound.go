@@ -2,8 +2,6 @@ package mqttdoor
 
 import (
 	"io"
-	"strings"
-	"sync"
 	"unsafe"
 
 	"cardea/internal/credential"
@@ -19,24 +17,9 @@ type inbound struct {
 	unread     []byte
 	access     policy.Access // of the message that is looked at
 	aliases    aliases
-	unreleased unreleased
+	unreleased *unreleased // of the session, on this connection and before it
 	scratch    []byte
 }
-
-// unreleased are messages at QoS 2 between PUBLISH and PUBREL, by packet id: they are asked about again at PUBREL (M12).
-type unreleased struct {
-	mu   sync.Mutex
-	of   map[uint16]held
-	size int // of the topics, in bytes
-}
-
-type held struct {
-	topic  string
-	retain bool
-}
-
-// maxHeld bounds the topics of messages at QoS 2 that a client leaves unreleased, in bytes, for a broker that does not bound their number itself.
-const maxHeld = 4 << 20
 
 func (in *inbound) init(s *Session) {
 	in.s = s
@@ -48,7 +31,6 @@ var (
 	errServerPacket  = &mqtt.Error{Code: mqtt.ProtocolError, Why: "a packet that only a server sends"}
 	errUnasked       = &mqtt.Error{Code: mqtt.ProtocolError, Why: "AUTH of a client that is not authenticating"}
 	errNoMethod      = &mqtt.Error{Code: mqtt.BadAuthenticationMethod, Why: "re-authentication of a client whose CONNECT had no method"}
-	errHeld          = &mqtt.Error{Code: mqtt.ReceiveMaximumExceeded, Why: "too many messages at QoS 2 are not released"}
 	errRefused       = &mqtt.Error{Code: mqtt.NotAuthorized, Why: "a message that is not allowed, for which MQTT 3.1.1 has no answer"}
 	errUnreleased    = &mqtt.Error{Code: mqtt.NotAuthorized, Why: "a message at QoS 2 is not allowed any more"}
 )
@@ -115,6 +97,7 @@ func (in *inbound) disconnect(h mqtt.Head, b []byte) (verdict, error) {
 		e.how = leftUnwell
 	}
 	s.end.CompareAndSwap(nil, &e) // the reader goes on, to its end
+	s.hurry()
 	in.flow.failed = io.EOF
 	return pass, nil
 }
@@ -148,7 +131,10 @@ func (in *inbound) publish(h mqtt.Head, b []byte) (verdict, error) {
 	if why != credential.OK {
 		return in.refusePublish(&p, denials[why.Class()])
 	}
-	if p.QoS == 2 {
+	switch p.QoS {
+	case 1:
+		in.unreleased.shield(p.ID)
+	case 2:
 		if err := in.unreleased.hold(p.ID, topic, p.Retain); err != nil {
 			return drop, err
 		}
@@ -181,59 +167,35 @@ func (in *inbound) refusePublish(p *mqtt.Publish, code mqtt.Code) (verdict, erro
 	if p.QoS == 0 {
 		return drop, nil
 	}
+	if p.QoS == 2 && in.unreleased.has(p.ID) { // it was let through before, and the broker has it (M12)
+		s.spoiled.Store(true)
+		return drop, errUnreleased
+	}
 	if s.version < mqtt.V5 {
 		return drop, errRefused
 	}
 	t := mqtt.PUBACK
 	if p.QoS == 2 {
 		t = mqtt.PUBREC
-		in.unreleased.take(p.ID)
 	}
 	in.scratch = mqtt.AppendAck(in.scratch[:0], s.version, t, p.ID, code)
 	return drop, s.w.insert(in.scratch)
-}
-
-// hold remembers a message until it is released.
-func (u *unreleased) hold(id uint16, topic string, retain bool) error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.of == nil {
-		u.of = map[uint16]held{}
-	}
-	u.size += len(topic) - len(u.of[id].topic)
-	if u.size > maxHeld {
-		return errHeld
-	}
-	u.of[id] = held{strings.Clone(topic), retain}
-	return nil
-}
-
-// take returns a message and forgets it.
-func (u *unreleased) take(id uint16) (held, bool) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	m, ok := u.of[id]
-	u.size -= len(m.topic)
-	delete(u.of, id)
-	return m, ok
 }
 
 // release asks again whether a message at QoS 2 may be published: brokers
 // distribute it only now (M12). If it may not, it must not stay with the broker, which would do so when the client comes back.
 func (in *inbound) release(id uint16) error {
 	s := in.s
-	m, ok := in.unreleased.take(id)
-	if !ok {
-		return nil // published before this connection, and judged then
+	for _, m := range in.unreleased.take(id) {
+		a := s.access("publish")
+		a.Resource, a.QoS, a.Retain = m.topic, 2, m.retain
+		if s.allowed(&a) != credential.OK {
+			s.refused.Add(1)
+			s.spoiled.Store(true)
+			return errUnreleased
+		}
 	}
-	a := s.access("publish")
-	a.Resource, a.QoS, a.Retain = m.topic, 2, m.retain
-	if s.allowed(&a) == credential.OK {
-		return nil
-	}
-	s.refused.Add(1)
-	s.spoiled.Store(true)
-	return errUnreleased
+	return nil
 }
 
 func levels(topic string) int {

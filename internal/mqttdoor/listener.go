@@ -168,14 +168,14 @@ func addrPort(a net.Addr) netip.AddrPort {
 // serve is one connection from its CONNECT to its end.
 func (d *Door) serve(c net.Conn, l *Listener, p peer) {
 	s := &Session{door: d, listener: l, conn: c, source: p.source, local: p.local}
-	s.w.init(c, d.upstream.Queues())
+	s.w.conn = c
 	s.in.init(s)
 	s.out.init(s)
 	defer s.in.buf.giveBack()
 	defer func() {
 		if v := recover(); v != nil { // M22: of greeting or concluding; Next and Write have their own
 			d.log.Error("an MQTT connection was ended by a fault of the door", "source", p.source.Addr().String(), "panic", v)
-			c.Close()
+			s.abandon()
 		}
 	}()
 	if !s.open(d.ctx, p) {
@@ -205,13 +205,15 @@ func (s *Session) conclude(err error) {
 	d := s.door
 	s.finish(ending{how: deserted, code: mqtt.ServerUnavailable, err: err})
 	e := s.end.Load()
-	defer s.hangUp(s.farewell(e))
-	d.leave(s)
-	s.watch.Close()
-	if s.spoiled.Load() {
-		s.forget()
+	if e.how == deserted && !e.said && d.owners.others(s) != nil {
+		e = &ending{how: deserted, code: mqtt.SessionTakenOver} // MQTT-3.1.4-3, though not every broker says so
 	}
-	d.owners.release(s)
+	if s.spoiled.Load() {
+		s.forget() // before the client is told, and may come back for it
+	}
+	defer s.hangUp(s.farewell(e)) // who waits for the client id need not wait for that
+	d.leave(s)
+	s.withdraw()
 	d.wills.settle(s, e)
 	d.count.add(s)
 	switch {
@@ -221,6 +223,15 @@ func (s *Session) conclude(err error) {
 	case e.how == deserted && e.err != nil && d.ctx.Err() == nil:
 		d.tell(netip.Addr{}, "an MQTT session lost its broker", e.err.Error(), s)
 	}
+}
+
+// abandon ends what a fault of the door has left half done.
+func (s *Session) abandon() {
+	s.finish(ending{how: lost})
+	s.w.kill(errDead)
+	sever(s.conn)
+	s.door.leave(s)
+	s.withdraw()
 }
 
 // forget makes the broker forget a session that holds a message which must not be published.
@@ -233,11 +244,9 @@ func (s *Session) forget() {
 }
 
 // farewell tells the client why, as far as its version has words for it. What it returns is how long the client
-// may take to read them; who waits for its client id need not.
+// may take to read them.
 func (s *Session) farewell(e *ending) (patience time.Duration) {
-	s.out.mu.Lock()
-	connected := s.out.connected
-	s.out.mu.Unlock()
+	connected := s.out.isConnected()
 	patience = hearsay
 	if e.how == cut {
 		patience = lastWord
@@ -246,7 +255,7 @@ func (s *Session) farewell(e *ending) (patience time.Duration) {
 	switch {
 	case e.how == lost || e.how == violated && errors.Is(e.err, errTooSlow):
 		s.w.kill(errDead)
-		reset(s.conn)
+		sever(s.conn)
 		return 0
 	case e.said:
 	case e.how == left || e.how == leftUnwell:
@@ -262,6 +271,9 @@ func (s *Session) farewell(e *ending) (patience time.Duration) {
 	default:
 		patience = 0
 	}
-	s.w.last(word, lastWord)
+	if !s.w.last(word, lastWord) {
+		sever(s.conn)
+		return 0
+	}
 	return patience
 }

@@ -7,7 +7,7 @@ type counters struct {
 	accepted, refused, malformed, late, turnedAway, handshakes, violated, brokerRefused, wills atomic.Uint64
 
 	// of sessions that are over
-	messagesIn, messagesOut, bytesIn, bytesOut, denied, dropped atomic.Uint64
+	messagesIn, messagesOut, bytesIn, bytesOut, denied atomic.Uint64
 }
 
 func (c *counters) add(s *Session) {
@@ -16,7 +16,6 @@ func (c *counters) add(s *Session) {
 	c.bytesIn.Add(s.bytesIn.Load())
 	c.bytesOut.Add(s.bytesOut.Load())
 	c.denied.Add(s.refused.Load())
-	c.dropped.Add(s.dropped.Load())
 }
 
 // Stats are what the door has seen since it began; Sessions is a gauge.
@@ -36,7 +35,6 @@ type Stats struct {
 	BytesIn       uint64
 	BytesOut      uint64
 	Denied        uint64 // publishes, filters and deliveries that the rules did not allow
-	Dropped       uint64 // deliveries at QoS 0 to clients that were too slow
 }
 
 // Stats adds up.
@@ -46,7 +44,7 @@ func (d *Door) Stats() Stats {
 		Connects: c.accepted.Load(), Refused: c.refused.Load(), Malformed: c.malformed.Load(), Late: c.late.Load(), TurnedAway: c.turnedAway.Load(),
 		Handshakes: c.handshakes.Load(), Violations: c.violated.Load(), BrokerRefused: c.brokerRefused.Load(), Wills: c.wills.Load(),
 		MessagesIn: c.messagesIn.Load(), MessagesOut: c.messagesOut.Load(), BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
-		Denied: c.denied.Load(), Dropped: c.dropped.Load(),
+		Denied: c.denied.Load(),
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -57,7 +55,6 @@ func (d *Door) Stats() Stats {
 		st.BytesIn += s.bytesIn.Load()
 		st.BytesOut += s.bytesOut.Load()
 		st.Denied += s.refused.Load()
-		st.Dropped += s.dropped.Load()
 	}
 	return st
 }

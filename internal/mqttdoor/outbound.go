@@ -26,6 +26,9 @@ func (o *outbound) init(s *Session) {
 	o.flow = flow{judge: o, max: mqtt.MaxLength + 5} // the broker keeps to the client's maximum
 }
 
+// maxRest bounds what is held of a packet that cannot be judged yet, in bytes: more than clients may send in front of a payload.
+const maxRest = 4 * maxControl
+
 // keep keeps the beginning of a packet until the rest of it is written.
 func (o *outbound) keep(b []byte) {
 	if len(b) == 0 {
@@ -39,6 +42,13 @@ var (
 	errNoConnack = &mqtt.Error{Code: mqtt.ProtocolError, Why: "the broker did not begin with CONNACK"}
 	errBroker    = &mqtt.Error{Code: mqtt.ProtocolError, Why: "the broker sent a packet that it must not send"}
 )
+
+// isConnected reports whether the client has its CONNACK.
+func (o *outbound) isConnected() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.connected
+}
 
 // judge implements [judge].
 func (o *outbound) judge(h mqtt.Head, b []byte) (verdict, error) {
@@ -55,7 +65,7 @@ func (o *outbound) judge(h mqtt.Head, b []byte) (verdict, error) {
 		return pass, nil
 	case mqtt.PUBACK:
 		a, err := mqtt.ReadAck(o.s.version, h, b)
-		o.s.in.unreleased.take(a.ID) // a broker without QoS 2 ends it so
+		o.s.in.unreleased.acknowledged(a.ID)
 		return pass, err
 	case mqtt.PUBREC:
 		a, err := mqtt.ReadAck(o.s.version, h, b)
@@ -104,10 +114,6 @@ func (o *outbound) deliver(h mqtt.Head, b []byte) (verdict, error) {
 	a.Resource = ""
 	if why != credential.OK {
 		return o.refuse(&p)
-	}
-	if p.QoS == 0 && s.w.isSlow() {
-		s.dropped.Add(1)
-		return drop, nil
 	}
 	s.messagesOut.Add(1)
 	if known == nil || known.known {

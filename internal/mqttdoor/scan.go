@@ -32,7 +32,7 @@ type flow struct {
 
 	held   verdict // of the next packet, which is judged already
 	isHeld bool
-	failed error
+	failed error // why nothing more is looked at: a judge may say so of what comes behind a packet that passes
 }
 
 // mid reports whether the last run ended inside of a packet.
@@ -42,21 +42,23 @@ func (f *flow) mid() bool { return f.rest > 0 && f.passing }
 // with. If that is 0, more bytes are needed. What is returned is part
 // of b or of the flow, and valid until the next call.
 func (f *flow) next(b []byte) (run []byte, used int, err error) {
-	if f.failed != nil {
+	if f.failed != nil && f.rest == 0 {
 		return nil, 0, f.failed
 	}
 	start, at := 0, 0 // of the run, and of what is looked at
 	for at < len(b) {
 		if f.rest == 0 {
+			if f.failed != nil {
+				return b[start:at], at, nil
+			}
 			h, v, err := f.look(b[at:])
+			if err != nil {
+				f.failed = err
+			}
 			switch {
 			case err != nil && at == start:
-				f.failed = err
 				return nil, at, err
-			case err != nil:
-				f.failed = err // what precedes it goes on first
-				return b[start:at], at, nil
-			case v == more:
+			case err != nil, v == more: // what precedes it goes on first
 				return b[start:at], at, nil
 			case v != pass && at > start:
 				f.held, f.isHeld = v, true

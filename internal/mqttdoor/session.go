@@ -39,9 +39,10 @@ type Session struct {
 	wake  atomic.Pointer[func()] // interrupts what the broker's side waits for
 
 	w         writer
-	keepAlive time.Duration // 1.5 times what was agreed; 0 for none
+	keepAlive atomic.Uint32 // that was agreed, in seconds; 0 for none
 	assigned  bool          // the client id is of the door's making
 	clean     bool          // the client wanted a new session
+	stays     bool          // the session outlives the connection
 	imposed   uint16        // keep alive in seconds that the CONNACK is to say; 0 for none
 	will      *will
 
@@ -61,8 +62,8 @@ type Session struct {
 
 // counts are a session's counters.
 type counts struct {
-	messagesIn, messagesOut, bytesIn, bytesOut, refused, dropped atomic.Uint64
-	lastActive                                                   atomic.Int64 // of the client; seconds since 1970
+	messagesIn, messagesOut, bytesIn, bytesOut, refused atomic.Uint64
+	lastActive                                          atomic.Int64 // of the client; seconds since 1970
 }
 
 // how a session ended.
@@ -97,12 +98,21 @@ func (s *Session) finish(e ending) bool {
 	if !s.end.CompareAndSwap(nil, &e) {
 		return false
 	}
+	s.hurry()
 	s.conn.SetReadDeadline(past)
 	if f := s.wake.Load(); f != nil {
 		(*f)()
 	}
 	return true
 }
+
+// patience is how long the client may be silent; 0 for ever (MQTT-3.1.2-22).
+func (s *Session) patience() time.Duration {
+	return time.Duration(s.keepAlive.Load()) * time.Second * 3 / 2
+}
+
+// hurry bounds what is still being written to a client that may not read it.
+func (s *Session) hurry() { s.conn.SetWriteDeadline(time.Now().Add(lastWord)) }
 
 func (s *Session) over() bool { return s.end.Load() != nil }
 
@@ -189,6 +199,18 @@ func (s *Session) violation(err error) error {
 	return errDead
 }
 
+// meanwhile does something on a goroutine of its own. A fault of it ends the session (M22).
+func (s *Session) meanwhile(do func()) {
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				_ = s.panicked(p)
+			}
+		}()
+		do()
+	}()
+}
+
 func (s *Session) panicked(p any) error {
 	err := fmt.Errorf("panic: %v", p)
 	s.door.log.Error("an MQTT session was ended by a fault of the door", "session", s.about(), "panic", p)
@@ -262,6 +284,9 @@ func (s *Session) Write(p []byte) (n int, err error) {
 		if used == 0 {
 			break
 		}
+	}
+	if len(b) > maxRest {
+		return 0, s.brokerFailed(errPacketTooLarge)
 	}
 	o.keep(b)
 	return len(p), nil
@@ -348,12 +373,12 @@ func (s *Session) about() string {
 func (s *Session) traffic() credential.Traffic {
 	return credential.Traffic{
 		MessagesIn: s.messagesIn.Load(), MessagesOut: s.messagesOut.Load(), BytesIn: s.bytesIn.Load(), BytesOut: s.bytesOut.Load(),
-		Refused: s.refused.Load(), Dropped: s.dropped.Load(), LastActive: time.Unix(s.lastActive.Load(), 0).UTC(),
+		Refused: s.refused.Load(), LastActive: time.Unix(s.lastActive.Load(), 0).UTC(),
 	}
 }
 
 // changed is called when rights have changed and the session may go on: what it is subscribed to is looked at again.
 func (s *Session) changed(id *gate.Identity) {
 	s.id.Store(id)
-	go s.reassess()
+	s.meanwhile(s.reassess)
 }

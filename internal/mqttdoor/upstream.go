@@ -14,7 +14,8 @@ type Upstream interface {
 	Admit(c *mqtt.Connect, s *Session) error
 
 	// Run serves a session until either side is at its end, and returns why: nil if the client ended it. It takes
-	// what the client sends from s.Next or s.Read, the CONNECT first, and gives what the broker sends to s.Write.
+	// what the client sends from s.Next or s.Read, the CONNECT first, and gives what the broker sends to s.Write,
+	// which waits for a client that is slow.
 	// When s.Next fails the session is over, whatever else is under way. Run closes nothing of the client's.
 	Run(ctx context.Context, s *Session) error
 
@@ -29,9 +30,6 @@ type Upstream interface {
 
 	// Publish publishes the will of a session that is over. The broker has it when nil is returned.
 	Publish(ctx context.Context, s *Session, m *Message) error
-
-	// Queues says that s.Write must not wait for the client.
-	Queues() bool
 }
 
 // Message is an application message: a will.

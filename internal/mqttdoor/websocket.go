@@ -1,6 +1,8 @@
 package mqttdoor
 
 import (
+	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -98,26 +100,52 @@ func (d *Door) serveWebSocket(w http.ResponseWriter, r *http.Request, l *Listene
 	if r.TLS != nil {
 		p.leaf = verifiedLeaf(r.TLS)
 	}
-	near, far := net.Pipe() // a read of a WebSocket cannot be interrupted without ending it
-	c := websocket.NetConn(d.ctx, ws, websocket.MessageBinary)
-	done := make(chan struct{}, 2)
-	carry := func(to, from net.Conn) {
-		_, _ = io.Copy(to, from)
-		done <- struct{}{}
-	}
-	go carry(far, c)
-	go carry(c, far)
-	d.running.Go(func() { // when either way ends, both do
-		<-done
+	c := d.newWebConn(ws)
+	d.serve(c, l, p)
+	c.Close()
+	<-c.done
+}
+
+// webConn is a WebSocket as a connection. A read of a WebSocket cannot be interrupted without ending it: so what comes is read by a
+// goroutine, and taken from a pipe.
+type webConn struct {
+	net.Conn // the pipe: to read
+	ws       *websocket.Conn
+	out      net.Conn // to write
+	cancel   func()   // ends it at once
+	done     chan struct{}
+}
+
+func (d *Door) newWebConn(ws *websocket.Conn) *webConn {
+	ctx, cancel := context.WithCancel(d.ctx)
+	near, far := net.Pipe()
+	c := &webConn{Conn: near, ws: ws, out: websocket.NetConn(ctx, ws, websocket.MessageBinary), cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(c.done)
+		_, _ = io.Copy(far, c.out)
 		far.Close()
-		hurry := time.AfterFunc(closePatience, func() { c.Close() }) // ends the read, and with it the connection
-		_ = ws.Close(websocket.StatusNormalClosure, "")
-		hurry.Stop()
-		c.Close()
-		<-done
-	})
-	d.serve(near, l, p)
-	near.Close()
+		_, _ = io.Copy(io.Discard, c.out) // as long as somebody reads, cancel ends it
+	}()
+	return c
+}
+
+// Write writes a message of the WebSocket. What is in it is a stream of packets (6.0).
+func (c *webConn) Write(p []byte) (int, error) { return c.out.Write(p) }
+
+// SetWriteDeadline bounds writes. One that is late ends the connection.
+func (c *webConn) SetWriteDeadline(t time.Time) error { return c.out.SetWriteDeadline(t) }
+
+// SetDeadline bounds reads and writes.
+func (c *webConn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// Close says farewell, if the client takes it at once.
+func (c *webConn) Close() error {
+	c.Conn.Close()
+	defer c.cancel()
+	defer time.AfterFunc(closePatience, c.cancel).Stop()
+	return c.ws.Close(websocket.StatusNormalClosure, "")
 }
 
 func remotePort(r *http.Request) uint16 {

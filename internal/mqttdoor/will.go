@@ -134,7 +134,12 @@ func (w *wills) begin(send func()) {
 	}
 	w.n.Go(func() {
 		w.slots <- struct{}{}
-		defer func() { <-w.slots }()
+		defer func() {
+			<-w.slots
+			if p := recover(); p != nil { // M22
+				w.door.log.Error("a will is not published, because of a fault", "panic", p)
+			}
+		}()
 		send()
 	})
 }
