@@ -24,6 +24,15 @@ type mqttTarget struct {
 	pids   []int    // whose CPU counts
 	tokens []string // none: anonymous
 	ids    []string // client ids that belong to the tokens
+	// lasting gives subscribers sessions that outlive their connections, so that what waits for them has to be on disk.
+	lasting bool
+}
+
+// lasts returns the same server for subscribers whose sessions last.
+func (m *mqttTarget) lasts() *mqttTarget {
+	l := *m
+	l.lasting = true
+	return &l
 }
 
 // mqttConn is one client connection.
@@ -33,9 +42,11 @@ type mqttConn struct {
 	from, to int
 }
 
-// dial connects as the n-th client. Clean says that nothing is kept.
-func (m *mqttTarget) dial(n int) (*mqttConn, error) {
-	c := mqtt.Connect{Version: mqtt.V5, CleanStart: true, KeepAlive: 0, ClientID: fmt.Appendf(nil, "bench-%d", n)}
+// dial connects as the n-th client, of which nothing is kept.
+func (m *mqttTarget) dial(n int) (*mqttConn, error) { return m.dialWith(n, nil) }
+
+func (m *mqttTarget) dialWith(n int, props mqtt.Properties) (*mqttConn, error) {
+	c := mqtt.Connect{Version: mqtt.V5, CleanStart: true, KeepAlive: 0, Props: props, ClientID: fmt.Appendf(nil, "bench-%d", n)}
 	if len(m.tokens) > 0 {
 		i := n % len(m.tokens)
 		c.ClientID = fmt.Appendf(nil, "%s:%d", m.ids[i], n)
@@ -144,7 +155,11 @@ type pair struct {
 func (m *mqttTarget) newPair(n int, qos byte, payload, window int) (*pair, error) {
 	p := &pair{topic: fmt.Sprintf("bench/plant/line-%03d/sensor/temperature", n), qos: qos, credit: make(chan int, 1<<16)}
 	var err error
-	if p.sub, err = m.dial(2 * n); err != nil {
+	var props mqtt.Properties
+	if m.lasting {
+		props = props.AppendNumber(mqtt.SessionExpiry, 3600)
+	}
+	if p.sub, err = m.dialWith(2*n, props); err != nil {
 		return nil, err
 	}
 	if err := p.sub.subscribe(p.topic, qos); err != nil {

@@ -191,6 +191,7 @@ func mqttLines(t *testing.T, tab *table) {
 		} {
 			messageLine(t, tab, l.what, l.pairs, l.window, l.qos, l.target, door, bareBroker)
 		}
+		messageLine(t, tab, "QoS 1 messages to sessions that last, 50 pairs, batched", 50, 50, 1, 0.9, door.lasts(), bareBroker.lasts())
 	})
 	t.Run("cpu", func(t *testing.T) { cpuLine(t, tab, through) })
 	t.Run("idle", func(t *testing.T) {
