@@ -3,6 +3,7 @@ package broker
 import (
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -160,4 +161,11 @@ func (b *Broker) sayPanic(p any, stack []byte) {
 func (b *Broker) quietSince(said *atomic.Int64) bool {
 	now, last := b.now(), said.Load()
 	return (last == 0 || now-last >= minute) && said.CompareAndSwap(last, now)
+}
+
+// recover ends a panic. It is to be deferred.
+func (b *Broker) recover() {
+	if p := recover(); p != nil {
+		b.sayPanic(p, debug.Stack())
+	}
 }

@@ -228,6 +228,7 @@ func (c *conn) finish(normal bool, why error) {
 
 // drain reads until the client closes the connection or the grace is over.
 func (c *conn) drain() {
+	defer c.b.recover()
 	var trash [128]byte
 	for {
 		if _, err := c.nc.Read(trash[:]); err != nil {

@@ -169,3 +169,74 @@ func TestManySubscribersOfATopic(t *testing.T) {
 		t.Error("something is left")
 	}
 }
+
+// faulty is a connection that panics.
+type faulty struct {
+	pipe
+	inRead, inWrite bool
+}
+
+func (f *faulty) Read(b []byte) (int, error) {
+	if f.inRead && len(f.in) == 0 {
+		panic("a secret of the client")
+	}
+	return f.pipe.Read(b)
+}
+
+func (f *faulty) Write(b []byte) (int, error) {
+	if f.inWrite {
+		panic("a secret of the client")
+	}
+	return f.pipe.Write(b)
+}
+
+// TestPanic: a panic ends its connection, is said once and without what it was about, and nothing stays locked (M22).
+func TestPanic(t *testing.T) {
+	var out log
+	b, addr := start(t, Config{Log: out.logger()})
+	other := connect(t, addr, mqtt.V5, "other")
+	other.subscribe("#")
+	for range 3 {
+		for _, f := range []*faulty{{inRead: true}, {inWrite: true}} {
+			f.in = mqtt.AppendConnect(nil, &mqtt.Connect{Version: mqtt.V5, CleanStart: true, ClientID: []byte("c")})
+			f.in = mqtt.AppendSubscribe(f.in, mqtt.V5, 1, nil, []mqtt.Filter{filter("#", 1)})
+			f.in = mqtt.AppendPublish(f.in, mqtt.V5, &mqtt.Publish{Topic: []byte("t"), QoS: 1, ID: 1}, []byte("x"))
+			b.Serve(f)
+			if !f.closed {
+				t.Error("the connection is open still")
+			}
+			other.expectMessages("t=x q1")
+		}
+	}
+	s := b.Stats()
+	if s.Panics < 6 || s.Connections != 1 || s.Sessions != 1 {
+		t.Errorf("%+v", s)
+	}
+	if out.count("panicked") != 1 || out.count("secret") != 0 {
+		t.Errorf("the log: %s", out.b.String())
+	}
+}
+
+// TestClientThatDoesNotReadItsAnswers: it may send as long as its answers have room, then it is not read any more, and nothing is lost when it reads them.
+func TestClientThatDoesNotReadItsAnswers(t *testing.T) {
+	b, addr := start(t, Config{Limits: Limits{Output: 4 << 10, Receive: 65535}})
+	c := connect(t, addr, mqtt.V311, "c")
+	const n = 60_000
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		for round := range n / 1000 {
+			var all []byte
+			for i := range 1000 {
+				p := mqtt.Publish{Topic: []byte("t"), QoS: 1, ID: uint16(round*1000+i) + 1}
+				all = mqtt.AppendPublish(all, mqtt.V311, &p, nil)
+			}
+			c.nc.Write(all)
+		}
+	}()
+	eventually(t, "messages to come", func() bool { return b.Stats().MessagesIn > 1000 })
+	for i := range n {
+		c.expectAck(mqtt.PUBACK, uint16(i)+1)
+	}
+	<-sent
+}

@@ -76,10 +76,14 @@ func (c *conn) receive(w *work, in *inbound) (twice bool, err error) {
 	id := in.pub.ID
 	if in.pub.QoS == 2 {
 		lsn, ok := s.received[id]
-		if ok && lsn == pending {
+		switch {
+		case !ok:
+		case lsn == pending:
 			return false, errPending
-		}
-		if ok {
+		case lsn == restored && !in.pub.Dup:
+			// Before the restart the client was told that the disk had failed to take the message, and it is on the disk all the
+			// same. The client does not send that one again: then DUP would be set (MQTT-3.3.1-1).
+		default:
 			c.answer(w, ack{lsn: lsn, typ: mqtt.PUBREC, id: id})
 			return true, nil
 		}

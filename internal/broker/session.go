@@ -36,8 +36,11 @@ type session struct {
 	next     int64 // when it is looked at, as the agenda knows; 0 for never
 }
 
-// pending is in received while the message is on its way to the store.
-const pending = ^uint64(0)
+// pending is in received while the message is on its way to the store, restored if it was read from there.
+const (
+	pending  = ^uint64(0)
+	restored = 1
+)
 
 // claim returns the session of a client id, a new one if there is none or the client wants a clean start, and whether it was there
 // before. What a session that ended on the way left to do is done by the caller, after the lock is released.

@@ -338,3 +338,51 @@ func TestOneSyncForMany(t *testing.T) {
 		t.Errorf("%d syncs for 100 messages", n)
 	}
 }
+
+// TestNobodyGetsWhatIsNotOnDisk: before a kept message is synced neither its subscribers nor its publisher hear of it; one that nobody keeps does not wait.
+func TestNobodyGetsWhatIsNotOnDisk(t *testing.T) {
+	b, addr := startOn(t, newMemory(), Config{})
+	sub := connect(t, addr, mqtt.V5, "sub", lasting)
+	sub.subscribe("kept")
+	live := connect(t, addr, mqtt.V5, "live")
+	live.subscribe("#")
+	pub := connect(t, addr, mqtt.V5, "pub")
+	b.store.written.Lock() // a sync that takes long
+	pub.send(mqtt.AppendPublish(nil, mqtt.V5, &mqtt.Publish{Topic: []byte("kept"), QoS: 1, ID: 1}, []byte("x")))
+	other := connect(t, addr, mqtt.V5, "other")
+	other.publish("not", "y", 2)
+	eventually(t, "the message to be taken", func() bool { return b.Stats().Waiting >= 1 })
+	sub.expectNothing()
+	pub.expectNothing()
+	b.store.written.Unlock()
+	sub.expectMessages("kept=x q1")
+	pub.expectAck(mqtt.PUBACK, 1)
+}
+
+// TestIdentifierOfARefusedMessage: the disk has a message although its publisher was told that it has not, and the broker is killed. The publisher's next
+// message under that identifier is another one.
+func TestIdentifierOfARefusedMessage(t *testing.T) {
+	d := newMemory()
+	_, addr := startOn(t, d, Config{}, hasty)
+	sub := connect(t, addr, mqtt.V5, "sub", lasting)
+	sub.subscribe("t")
+	sub.bye()
+	pub := connect(t, addr, mqtt.V5, "pub", lasting)
+	m := mqtt.Publish{Topic: []byte("t"), QoS: 2, ID: 7}
+	pub.send(mqtt.AppendPublish(nil, mqtt.V5, &m, []byte("accepted")))
+	pub.expectAck(mqtt.PUBREC, 7) // stands for one that was refused: it is on the disk
+	_, addr = startOn(t, d.kill(), Config{})
+	pub = connect(t, addr, mqtt.V5, "pub", lasting)
+	m.Dup = true
+	pub.send(mqtt.AppendPublish(nil, mqtt.V5, &m, []byte("accepted")))
+	pub.expectAck(mqtt.PUBREC, 7)
+	m.Dup = false
+	pub.send(mqtt.AppendPublish(nil, mqtt.V5, &m, []byte("another")))
+	pub.expectAck(mqtt.PUBREC, 7)
+	m.Dup = true
+	pub.send(mqtt.AppendPublish(nil, mqtt.V5, &m, []byte("another")))
+	pub.expectAck(mqtt.PUBREC, 7)
+	sub = connect(t, addr, mqtt.V5, "sub", lasting)
+	sub.expectMessages("t=accepted q2", "t=another q2")
+	sub.expectNothing()
+}
