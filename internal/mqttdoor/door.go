@@ -21,6 +21,7 @@ package mqttdoor
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/netip"
 	"sync"
@@ -193,6 +194,9 @@ func (d *Door) Shutdown(ctx context.Context) error {
 	go func() {
 		d.running.Wait()
 		d.wills.close()
+		if c, ok := d.upstream.(io.Closer); ok {
+			_ = c.Close() // nobody needs it any more
+		}
 		close(done)
 	}()
 	var err error
