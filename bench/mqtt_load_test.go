@@ -377,9 +377,9 @@ func pace(ctx context.Context, list []*pair, perSecond int) {
 const settled = 150 * time.Second
 
 // idle opens connections and returns the resident memory that each costs a process, in KiB.
-func (m *mqttTarget) idle(t *testing.T, pid, connections int) float64 {
+func (m *mqttTarget) idle(t *testing.T, connections int) float64 {
 	t.Helper()
-	before := residentMiB(t, pid)
+	before := residentMiB(t, m.pids[0])
 	conns := make([]*mqttConn, connections)
 	var all sync.WaitGroup
 	for w := range 8 {
@@ -397,7 +397,7 @@ func (m *mqttTarget) idle(t *testing.T, pid, connections int) float64 {
 	}
 	all.Wait()
 	time.Sleep(settled)
-	after := residentMiB(t, pid)
+	after := residentMiB(t, m.pids[0])
 	for _, k := range conns {
 		if k != nil {
 			k.Close()

@@ -192,7 +192,7 @@ func (d *duct) carried(e *end, err error) {
 	case e == d.client:
 		d.s.finish(ending{how: lost})
 	default:
-		d.s.Deserted(errors.New("the broker closed the connection"))
+		d.s.Deserted(errClosed)
 	}
 }
 
@@ -244,7 +244,7 @@ func (d *duct) finish() {
 func (d *duct) wait(patience time.Duration) {
 	late := time.AfterFunc(patience, func() {
 		if !d.s.out.isConnected() {
-			d.s.Deserted(errors.New("the broker does not answer"))
+			d.s.Deserted(errNoAnswer)
 		}
 	})
 	<-d.done

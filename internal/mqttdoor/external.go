@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -213,6 +212,11 @@ func (l *link) send(p []byte) {
 	}
 }
 
+var (
+	errClosed   = errors.New("the broker closed the connection")
+	errNoAnswer = errors.New("the broker does not answer")
+)
+
 // forth carries what the client may send to the broker, until one of them ends.
 func (l *link) forth() error {
 	for {
@@ -220,10 +224,8 @@ func (l *link) forth() error {
 		if err != nil {
 			return nil //nolint:nilerr // the session knows
 		}
-		if err := l.w.run(run, l.s.Mid()); err != nil {
-			if !l.s.over() {
-				return fmt.Errorf("the broker closed the connection: %w", err)
-			}
+		if l.w.run(run, l.s.Mid()) != nil {
+			l.s.Deserted(errClosed) // before close makes it look like something else
 			return nil
 		}
 	}
@@ -238,9 +240,9 @@ func (l *link) back(c net.Conn) {
 			switch {
 			case l.s.over():
 			case errors.Is(err, os.ErrDeadlineExceeded):
-				l.s.Deserted(errors.New("the broker does not answer"))
+				l.s.Deserted(errNoAnswer)
 			default:
-				l.s.Deserted(errors.New("the broker closed the connection"))
+				l.s.Deserted(errClosed)
 			}
 			return
 		}

@@ -259,7 +259,7 @@ func (s *Session) feed(p []byte, to *writer) (err error) {
 		s.bytesIn.Add(uint64(used))
 		if len(run) > 0 {
 			if err := to.run(run, in.flow.mid()); err != nil {
-				s.Deserted(fmt.Errorf("the broker closed the connection: %w", err))
+				s.Deserted(errClosed)
 				return err
 			}
 		}
