@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -196,6 +197,7 @@ func mqttLines(t *testing.T, tab *table) {
 	})
 	t.Run("cpu", func(t *testing.T) { cpuLine(t, tab, through) })
 	t.Run("idle", func(t *testing.T) { idleLines(t, tab, third, tokens, ids) })
+	t.Run("check", func(t *testing.T) { checkLine(t, tab) })
 	t.Run("revoke", func(t *testing.T) { revokeLine(t, tab, door, embedded.dir, credentials) })
 }
 
@@ -302,4 +304,37 @@ func revokeLine(t *testing.T, tab *table, door *mqttTarget, dir string, credenti
 	}
 	tab.plain(fmt.Sprintf("MQTT: from the request to revoke one of %d connected sessions to its closed socket, ms: p99", connections),
 		fmt.Sprintf("%s (p50 %s, max %s)", figure(p99), figure(percentile(took, 0.5)), figure(percentile(took, 1))), "≤ 50", met)
+}
+
+// checkLine takes the time of checking one PUBLISH from the door's own benchmark, which reaches what no client does.
+func checkLine(t *testing.T, tab *table) {
+	n, _ := mqttRounds()
+	cmd := exec.Command("go", "test", "-run", "^$", "-bench", "^BenchmarkPublish$", "-benchmem", "-count", fmt.Sprint(n), "../internal/mqttdoor")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	var took, allocs series
+	for line := range strings.Lines(string(out)) {
+		f := strings.Fields(line)
+		for i := 2; i+1 < len(f) && strings.HasPrefix(f[0], "Benchmark"); i += 2 { // after the name and the count, pairs of value and unit
+			value, err := strconv.ParseFloat(f[i], 64)
+			switch {
+			case err != nil:
+				t.Fatalf("%v in %q", err, line)
+			case f[i+1] == "ns/op":
+				took = append(took, value)
+			case f[i+1] == "allocs/op":
+				allocs = append(allocs, value)
+			}
+		}
+	}
+	if len(took) == 0 || len(allocs) == 0 {
+		t.Fatalf("no figures in\n%s", out)
+	}
+	met := "met"
+	if took.median() > 300 || slices.Max(allocs) > 0 {
+		met = "MISSED"
+	}
+	tab.plain("MQTT: checking one PUBLISH (scan, alias, 5 rules), ns; allocations", took.spread()+"; "+figure(slices.Max(allocs)), "≤ 300; 0", met)
 }
