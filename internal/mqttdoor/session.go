@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -168,6 +169,11 @@ func (s *Session) Next() (run []byte, err error) {
 			continue
 		}
 		s.lastActive.Store(s.door.now())
+		if in.flow.rest == 0 && in.buf.bytes()[0]>>4 == byte(mqtt.PUBLISH) {
+			// Go hands out what one look at the sockets has found with the last one first. Who has subscribed before, on
+			// another connection, and has not waited for the answer, is to get the message all the same.
+			runtime.Gosched()
+		}
 	}
 }
 
