@@ -33,8 +33,6 @@ func (in *inbound) init(s *Session) {
 var (
 	errSecondConnect = &mqtt.Error{Code: mqtt.ProtocolError, Why: "a second CONNECT"}
 	errServerPacket  = &mqtt.Error{Code: mqtt.ProtocolError, Why: "a packet that only a server sends"}
-	errUnasked       = &mqtt.Error{Code: mqtt.ProtocolError, Why: "AUTH of a client that is not authenticating"}
-	errNoMethod      = &mqtt.Error{Code: mqtt.BadAuthenticationMethod, Why: "re-authentication of a client whose CONNECT had no method"}
 	errRefused       = &mqtt.Error{Code: mqtt.NotAuthorized, Why: "a message that is not allowed, for which MQTT 3.1.1 has no answer"}
 	errUnreleased    = &mqtt.Error{Code: mqtt.NotAuthorized, Why: "a message at QoS 2 is not allowed any more"}
 )
@@ -72,18 +70,6 @@ func (in *inbound) judge(h mqtt.Head, b []byte) (verdict, error) {
 		return drop, errSecondConnect // MQTT-3.1.0-2
 	}
 	return drop, errServerPacket
-}
-
-// auth refuses: no listener offers a method that could be used again (4.12.1).
-func (in *inbound) auth(h mqtt.Head, b []byte) (verdict, error) {
-	a, err := mqtt.ReadAuth(in.s.version, h, b)
-	switch {
-	case err != nil:
-		return drop, err
-	case a.Code == mqtt.ReAuthenticate:
-		return drop, errNoMethod
-	}
-	return drop, errUnasked
 }
 
 // disconnect lets the farewell through; what comes behind it is not looked at.

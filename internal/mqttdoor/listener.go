@@ -24,6 +24,8 @@ type Listener struct {
 	// Tokens and Certificates are the proofs that count; others are not looked at. With neither nobody gets in.
 	// A client that shows both must be the same principal by both.
 	Tokens, Certificates bool
+	// Methods are those of enhanced authentication, by their names (4.12). A CONNECT that names another one is refused.
+	Methods map[string]Method
 	// Anonymous is the id of a credential that clients are taken for who show no proof at all; "" for none.
 	Anonymous string
 	// Rules must allow what a client does, beside its own; nil for no further ones.

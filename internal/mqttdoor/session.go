@@ -34,10 +34,12 @@ type Session struct {
 	source   netip.AddrPort
 	local    netip.AddrPort
 
-	id    atomic.Pointer[gate.Identity]
-	watch *gate.Watched
-	end   atomic.Pointer[ending]
-	wake  atomic.Pointer[func()] // interrupts what the broker's side waits for
+	id        atomic.Pointer[gate.Identity]
+	watching  sync.Mutex
+	watch     *gate.Watched
+	unwatched bool
+	end       atomic.Pointer[ending]
+	wake      atomic.Pointer[func()] // interrupts what the broker's side waits for
 
 	w         writer
 	keepAlive atomic.Uint32 // that was agreed, in seconds; 0 for none
@@ -55,6 +57,10 @@ type Session struct {
 	hasInjected atomic.Bool
 	injected    []byte                       // packets for the broker that are not of the client's making
 	toBroker    atomic.Pointer[func([]byte)] // takes such packets at once; nil: they wait for Next
+
+	method string // of enhanced authentication; "" for none
+	proof  []byte // the server's last word of it, for CONNACK
+	reauth reauth
 
 	reassessing sync.Mutex
 	spoiled     atomic.Bool // the broker holds a message of it that must not be published any more
@@ -419,12 +425,18 @@ func (s *Session) andHere(id *gate.Identity, a *policy.Access, d policy.Decision
 // begin puts the session under the watch of the gate.
 func (s *Session) begin(ctx context.Context, id *gate.Identity) credential.Reason {
 	s.id.Store(id)
-	w, why := s.door.gate.Watch(ctx, id, gate.Live{
-		Door: doorName, Kind: "connection", Source: s.source.Addr(), About: s.about(),
-		Cut: s.cutBy, Changed: s.changed, Traffic: s.traffic,
-	})
+	w, why := s.door.gate.Watch(ctx, id, s.live())
+	s.watching.Lock()
+	defer s.watching.Unlock()
 	s.watch = w
 	return why
+}
+
+func (s *Session) live() gate.Live {
+	return gate.Live{
+		Door: doorName, Kind: "connection", Source: s.source.Addr(), About: s.about(),
+		Cut: s.cutBy, Changed: s.changed, Traffic: s.traffic,
+	}
 }
 
 func (s *Session) about() string {
