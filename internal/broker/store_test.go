@@ -349,6 +349,7 @@ func TestNobodyGetsWhatIsNotOnDisk(t *testing.T) {
 	pub := connect(t, addr, mqtt.V5, "pub")
 	b.store.written.Lock() // a sync that takes long
 	pub.send(mqtt.AppendPublish(nil, mqtt.V5, &mqtt.Publish{Topic: []byte("kept"), QoS: 1, ID: 1}, []byte("x")))
+	pub.send(mqtt.AppendPublish(nil, mqtt.V5, &mqtt.Publish{Topic: []byte("not"), QoS: 1, ID: 2}, []byte("x")))
 	other := connect(t, addr, mqtt.V5, "other")
 	other.publish("not", "y", 2)
 	eventually(t, "the message to be taken", func() bool { return b.Stats().Waiting >= 1 })
@@ -357,6 +358,7 @@ func TestNobodyGetsWhatIsNotOnDisk(t *testing.T) {
 	b.store.written.Unlock()
 	sub.expectMessages("kept=x q1")
 	pub.expectAck(mqtt.PUBACK, 1)
+	pub.expectAck(mqtt.PUBACK, 2) // in order
 }
 
 // TestIdentifierOfARefusedMessage: the disk has a message although its publisher was told that it has not, and the broker is killed. The publisher's next
