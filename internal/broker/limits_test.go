@@ -238,6 +238,8 @@ func TestClientThatDoesNotReadItsAnswers(t *testing.T) {
 	for i := range n {
 		c.in = mqtt.AppendPublish(c.in, mqtt.V311, &mqtt.Publish{Topic: []byte("t"), QoS: 1, ID: uint16(i) + 1}, nil)
 	}
+	read := sync.OnceFunc(func() { close(c.gate) })
+	defer read()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -255,7 +257,7 @@ func TestClientThatDoesNotReadItsAnswers(t *testing.T) {
 	if got := b.Stats().MessagesIn; got > n/2 {
 		t.Errorf("%d messages were taken from a client that does not read", got)
 	}
-	close(c.gate)
+	read()
 	<-done
 	if got := len(c.out) - hello; got != 4*n {
 		t.Errorf("%d bytes of answers", got)
