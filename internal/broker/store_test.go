@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"cardea/internal/mqtt"
@@ -324,13 +325,15 @@ func TestOneSyncForMany(t *testing.T) {
 	pub := connect(t, addr, mqtt.V5, "pub")
 	before := d.syncs
 	b.store.written.Lock() // a sync that takes long
+	synced := sync.OnceFunc(b.store.written.Unlock)
+	defer synced()
 	var all []byte
 	for id := range uint16(100) {
 		all = mqtt.AppendPublish(all, mqtt.V5, &mqtt.Publish{Topic: []byte("t"), QoS: 1, ID: id + 1}, []byte("x"))
 	}
 	pub.send(all)
 	eventually(t, "the messages to be taken", func() bool { return b.Stats().Waiting == 100 })
-	b.store.written.Unlock()
+	synced()
 	for id := range uint16(100) {
 		pub.expectAck(mqtt.PUBACK, id+1) // in order
 	}
@@ -348,15 +351,19 @@ func TestNobodyGetsWhatIsNotOnDisk(t *testing.T) {
 	live.subscribe("#")
 	pub := connect(t, addr, mqtt.V5, "pub")
 	b.store.written.Lock() // a sync that takes long
+	synced := sync.OnceFunc(b.store.written.Unlock)
+	defer synced()
 	pub.send(mqtt.AppendPublish(nil, mqtt.V5, &mqtt.Publish{Topic: []byte("kept"), QoS: 1, ID: 1}, []byte("x")))
+	pub.send(mqtt.AppendPublish(nil, mqtt.V5, &mqtt.Publish{Topic: []byte("not"), QoS: 1, ID: 2}, []byte("x")))
 	other := connect(t, addr, mqtt.V5, "other")
 	other.publish("not", "y", 2)
 	eventually(t, "the message to be taken", func() bool { return b.Stats().Waiting >= 1 })
 	sub.expectNothing()
 	pub.expectNothing()
-	b.store.written.Unlock()
+	synced()
 	sub.expectMessages("kept=x q1")
 	pub.expectAck(mqtt.PUBACK, 1)
+	pub.expectAck(mqtt.PUBACK, 2) // in order
 }
 
 // TestIdentifierOfARefusedMessage: the disk has a message although its publisher was told that it has not, and the broker is killed. The publisher's next
