@@ -35,8 +35,8 @@ func (r *retained) room(b *Broker, in *inbound) bool {
 }
 
 // set puts a message in the place of the one that its topic had, or removes that if the payload is empty. The message is appended to
-// the store together with those who get it, while nobody else can change the topic.
-func (r *retained) set(w *work, in *inbound) (lsn uint64) {
+// the store together with those who get it, while nobody else can change the topic. from is as for [work.append].
+func (r *retained) set(w *work, in *inbound, from *session) (lsn uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(in.payload) == 0 {
@@ -44,13 +44,13 @@ func (r *retained) set(w *work, in *inbound) (lsn uint64) {
 			lsn = w.b.store.unretain(in.pub.Topic)
 		}
 		if len(w.kept) > 0 {
-			lsn = w.append(in, false)
+			lsn = w.append(in, from, false)
 		}
 		return lsn
 	}
 	m := in.message(w.b)
 	r.put(w.b, m)
-	return w.append(in, true)
+	return w.append(in, from, true)
 }
 
 // put puts a message in its place. r.mu is held.

@@ -361,6 +361,43 @@ func TestKeepAlive(t *testing.T) {
 	c.expectEnd(mqtt.KeepAliveTimeout)
 }
 
+// TestTakeoverWhilePublishing: a connection that is at a retained message of QoS 2 when its session is taken from it, and the one that has
+// taken it and subscribes to retained ones, do not wait for each other forever.
+func TestTakeoverWhilePublishing(t *testing.T) {
+	b, addr := start(t, Config{Dir: t.TempDir()})
+	connect(t, addr, mqtt.V5, "c", lasting)
+	s := b.session("c")
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		var both sync.WaitGroup
+		both.Go(func() {
+			for id := range uint16(5000) {
+				s.mu.Lock()
+				if s.received == nil {
+					s.received = map[uint16]uint64{}
+				}
+				s.received[id+1] = pending
+				s.mu.Unlock()
+				b.publishOnce(&inbound{from: s, publisher: "c", version: mqtt.V5, pub: mqtt.Publish{Topic: []byte("r"), QoS: 2, Retain: true, ID: id + 1}, payload: []byte("x")})
+			}
+		})
+		both.Go(func() {
+			for range 5000 {
+				s.mu.Lock()
+				s.subscribe(mqtt.Filter{Filter: []byte("other"), Options: 2}, 0)
+				s.mu.Unlock()
+			}
+		})
+		both.Wait()
+	}()
+	select {
+	case <-over:
+	case <-time.After(patience):
+		panic("they wait for each other")
+	}
+}
+
 // TestCloseLeavesNothing: nothing runs when Close has returned, and clients have been told.
 func TestCloseLeavesNothing(t *testing.T) {
 	before := goleak.IgnoreCurrent()
