@@ -361,6 +361,20 @@ func TestKeepAlive(t *testing.T) {
 	c.expectEnd(mqtt.KeepAliveTimeout)
 }
 
+// TestAgendaForgetsTheEnded: sessions that end before their time are not remembered until then.
+func TestAgendaForgetsTheEnded(t *testing.T) {
+	b, addr := start(t, Config{})
+	connect(t, addr, mqtt.V5, "other", number(mqtt.SessionExpiry, 100)).bye()
+	for i := range uint32(10) {
+		connect(t, addr, mqtt.V5, "c", number(mqtt.SessionExpiry, 1_000_000-i)).bye()
+	}
+	b.agenda.mu.Lock()
+	defer b.agenda.mu.Unlock()
+	if n := len(b.agenda.items); n != 2 {
+		t.Errorf("%d sessions are on the agenda, not 2", n)
+	}
+}
+
 // TestTakeoverWhilePublishing: a connection that is at a retained message of QoS 2 when its session is taken from it, and the one that has
 // taken it and subscribes to retained ones, do not wait for each other forever.
 func TestTakeoverWhilePublishing(t *testing.T) {
