@@ -141,8 +141,12 @@ func (r *retained) removeThis(b *Broker, m *message) (lsn uint64) {
 }
 
 // Retained calls keep with the topic of each retained message and the client id of who set it, and removes those of which it is false. When it
-// returns that is on disk, unless the disk fails.
+// returns that is on disk, unless the disk fails. After Close it does nothing.
 func (b *Broker) Retained(keep func(topic, publisher string) bool) {
+	if !b.enter() {
+		return
+	}
+	defer b.serving.Done()
 	b.store.wait(b.retained.filter(b, func(m *message) bool { return keep(string(m.topic), m.publisher) }))
 }
 

@@ -412,6 +412,30 @@ func TestTakeoverWhilePublishing(t *testing.T) {
 	}
 }
 
+// TestAfterClose: what comes after Close has nothing to wait for.
+func TestAfterClose(t *testing.T) {
+	b, addr := start(t, Config{Dir: t.TempDir()})
+	c := connect(t, addr, mqtt.V5, "c", lasting)
+	c.subscribe("t")
+	c.publishAs(mqtt.Publish{Topic: []byte("r"), QoS: 1, Retain: true}, "x")
+	c.bye()
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		b.Unsubscribe("c", []string{"t"})
+		b.Retained(func(string, string) bool { return false })
+		b.Forget("c")
+	}()
+	select {
+	case <-over:
+	case <-time.After(patience):
+		t.Fatal("it waits for a store that is closed")
+	}
+}
+
 // TestCloseLeavesNothing: nothing runs when Close has returned, and clients have been told.
 func TestCloseLeavesNothing(t *testing.T) {
 	before := goleak.IgnoreCurrent()
