@@ -98,8 +98,13 @@ func (b *Broker) session(id string) *session {
 	return b.sessions[id]
 }
 
-// Forget ends a session with everything that it holds, its will too, and cuts its connection. When it returns that is on disk, unless the disk fails.
+// Forget ends a session with everything that it holds, its will too, and cuts its connection. When it returns that is on disk,
+// unless the disk fails. After Close it does nothing.
 func (b *Broker) Forget(clientID string) {
+	if !b.enter() {
+		return
+	}
+	defer b.serving.Done()
 	b.store.wait(b.forget(clientID).lsn)
 }
 

@@ -100,6 +100,9 @@ func (l *loading) segment(n uint64, isLast bool) (damaged bool, err error) {
 	case s.torn:
 		l.st.say("the end of the broker's log was being written when the process ended; it is cut off", "file", name, "at", s.end)
 	}
+	if s.damaged == 0 && s.end == 0 {
+		return false, l.st.disk.remove(name) // it never became one
+	}
 	if s.damaged == 0 && s.end < int64(len(b)) {
 		if err := l.st.disk.truncate(name, s.end); err != nil {
 			return false, fmt.Errorf("broker: %w", err)

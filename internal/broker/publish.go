@@ -199,11 +199,8 @@ func (r *route) kept() bool {
 
 // keep has a message stored that somebody needs, and lets those sessions send it that could not before.
 func (w *work) keep(in *inbound) (lsn uint64) {
-	switch {
-	case in.pub.Retain:
-		lsn = w.b.retained.set(w, in)
-	case len(w.kept) > 0:
-		lsn = w.append(in, false)
+	if in.pub.Retain || len(w.kept) > 0 {
+		lsn = w.enter(in)
 	}
 	for _, s := range w.kept {
 		s.wake(w)
@@ -211,19 +208,34 @@ func (w *work) keep(in *inbound) (lsn uint64) {
 	return lsn
 }
 
-// append appends a message to the store, with those who are to have it. If it is of QoS 2 and its publisher is kept, so is the packet identifier.
-func (w *work) append(in *inbound, retained bool) (lsn uint64) {
+// enter puts a message into the store. If it is of QoS 2 and its publisher is kept, so is the packet identifier: for that the
+// publisher is locked, before the retained messages are.
+func (w *work) enter(in *inbound) (lsn uint64) {
 	from := in.from
 	if from == nil || in.pub.QoS < 2 || in.pub.ID == 0 {
-		return w.b.store.publish(in.msg, nil, 0, w.targets, retained)
+		return w.enterFrom(in, nil)
 	}
 	from.mu.Lock()
 	defer from.mu.Unlock()
 	if !from.kept.Load() {
-		return w.b.store.publish(in.msg, nil, 0, w.targets, retained)
+		return w.enterFrom(in, nil)
 	}
+	return w.enterFrom(in, from)
+}
+
+func (w *work) enterFrom(in *inbound, from *session) (lsn uint64) {
+	if in.pub.Retain {
+		return w.b.retained.set(w, in, from)
+	}
+	return w.append(in, from, false)
+}
+
+// append appends a message to the store, with those who are to have it, and with its packet identifier if from, which is locked, is not nil.
+func (w *work) append(in *inbound, from *session, retained bool) (lsn uint64) {
 	lsn = w.b.store.publish(in.msg, from, in.pub.ID, w.targets, retained)
-	from.received[in.pub.ID] = lsn
+	if from != nil {
+		from.received[in.pub.ID] = lsn
+	}
 	return lsn
 }
 

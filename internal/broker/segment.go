@@ -139,7 +139,7 @@ type scanned struct {
 func scan(b []byte, last bool, record func(body []byte) error) (s scanned, err error) {
 	mark, ok := readMark(b)
 	if !ok {
-		s.torn = last && len(b) <= headerSize+ahead // it was being made
+		s.torn = last && (len(b) < headerSize || allZero(b[headerSize:])) // it was being made
 		if !s.torn {
 			s.damaged++
 		}

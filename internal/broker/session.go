@@ -34,6 +34,7 @@ type session struct {
 	saidFull int64 // when it was last said that the queue is full; ns since 1970
 	refused  uint64
 	next     int64 // when it is looked at, as the agenda knows; 0 for never
+	place    int   // in the agenda, from 1; the agenda's
 }
 
 // pending is in received while the message is on its way to the store, restored if it was read from there.
@@ -111,6 +112,7 @@ func (b *Broker) end(s *session, code mqtt.Code) (left leftover) {
 		s.leave()
 	}
 	left.will, s.will = s.will, nil
+	b.agenda.remove(s)
 	if s.kept.CompareAndSwap(true, false) {
 		left.lsn = b.store.end(s)
 	}

@@ -128,6 +128,39 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// TestSegmentThatWasBeingMade: a file that never became a segment is cut off, and is not taken for a damaged one later.
+func TestSegmentThatWasBeingMade(t *testing.T) {
+	header := appendHeader(nil, 1)
+	for _, made := range [][]byte{nil, header[:10], make([]byte, headerSize+ahead), append(header[:20:20], make([]byte, 100)...)} {
+		_, out, d := left(t, made)
+		if out.count("damaged") > 0 {
+			t.Errorf("% x is said to be damage", made[:min(len(made), headerSize)])
+		}
+		b, err := newBroker(Config{Log: out.logger()}, d.kill())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Close()
+		if out.count("damaged") > 0 {
+			t.Errorf("% x is said to be damage the next time", made[:min(len(made), headerSize)])
+		}
+	}
+}
+
+// TestDamagedBeginning: a segment that cannot be read from its beginning is not thrown away.
+func TestDamagedBeginning(t *testing.T) {
+	data, _ := aSegment(t, 3)
+	bad := bytes.Clone(data)
+	clear(bad[:headerSize+frameSize])
+	_, out, d := left(t, bad)
+	if f := d.files[segmentName(1)+".damaged"]; f == nil || !bytes.Equal(f.data[:len(bad)], bad) {
+		t.Error("it was not put aside")
+	}
+	if out.count("is damaged") != 1 {
+		t.Error("it was not said")
+	}
+}
+
 // TestForgedRecord: what looks like a record in a payload is not one, also where the log is damaged in front of it.
 func TestForgedRecord(t *testing.T) {
 	d := newMemory()

@@ -159,8 +159,12 @@ func (b *Broker) Subscriptions(clientID string) []mqtt.Filter {
 }
 
 // Unsubscribe takes subscriptions from a session, as if its client had asked for it, and says how many there were. What they have
-// brought into its queue already stays there. When it returns that is on disk, unless the disk fails.
+// brought into its queue already stays there. When it returns that is on disk, unless the disk fails. After Close it does nothing.
 func (b *Broker) Unsubscribe(clientID string, filters []string) int {
+	if !b.enter() {
+		return 0
+	}
+	defer b.serving.Done()
 	s := b.session(clientID)
 	if s == nil {
 		return 0

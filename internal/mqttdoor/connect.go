@@ -119,7 +119,10 @@ func (s *Session) malformed(v mqtt.Version, err error) {
 	switch {
 	case ok:
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		d.count.late.Add(1) // M13
+		d.count.late.Add(1)          // M13
+		if d.stopping.Err() == nil { // otherwise it was not given all its time
+			d.tell(s.source.Addr(), "a connection was refused", "no whole CONNECT came in time", nil)
+		}
 		s.conn.Close()
 		return
 	default: // it went away

@@ -222,7 +222,10 @@ func (d *Door) tell(source netip.Addr, what, why string, s *Session) {
 	if !tell {
 		return
 	}
-	args := []any{"source", source.String(), "why", why, "similar", similar}
+	args := []any{"why", why, "similar", similar}
+	if source.IsValid() { // otherwise it was not the client's fault
+		args = append([]any{"source", source.String()}, args...)
+	}
 	if s != nil {
 		args = append(args, "principal", s.id.Load().Principal, "session", s.about())
 	}
