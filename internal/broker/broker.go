@@ -3,7 +3,9 @@ package broker
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -106,6 +108,18 @@ func (b *Broker) Forget(clientID string) {
 	}
 	defer b.serving.Done()
 	b.store.wait(b.forget(clientID).lsn)
+}
+
+// Sessions calls keep with the client id of each session, and ends those of which it is false, as Forget does.
+func (b *Broker) Sessions(keep func(clientID string) bool) {
+	b.mu.Lock()
+	ids := slices.Collect(maps.Keys(b.sessions))
+	b.mu.Unlock()
+	for _, id := range ids {
+		if !keep(id) {
+			b.Forget(id)
+		}
+	}
 }
 
 func (b *Broker) forget(clientID string) (left leftover) {

@@ -19,7 +19,9 @@ type question struct {
 	asked bool
 }
 
-func (a *asking) Begin(_ *Listener, ev gate.Evidence) Exchange { return &question{gate: a.gate, ev: ev} }
+func (a *asking) Begin(_ *Listener, ev gate.Evidence) Exchange {
+	return &question{gate: a.gate, ev: ev}
+}
 
 func (q *question) Step(ctx context.Context, data []byte) ([]byte, *gate.Identity, credential.Reason) {
 	if !q.asked {
