@@ -64,7 +64,13 @@ fuzz:
 ## long runs: 1,000 kill -9 cycles on each database, the race detector over everything
 soak: deps-soak build
 	CARDEA_CYCLES=$${CARDEA_CYCLES:-1000} $(GO) test -count=1 -timeout 12h -run 'TestKill' ./cmd/cardea
-	$(GO) test -race -count=1 -timeout 2h ./...
+	CARDEA_SOAK=1 $(GO) test -race -count=1 -timeout 2h ./...
+
+## Eclipse's own conformance programs, from a copy of eclipse/paho.mqtt.testing: make conformance CONFORMANCE_DIR=…
+conformance: build
+	@[ -n "$(CONFORMANCE_DIR)" ] || { echo "CONFORMANCE_DIR must be the folder of a copy of eclipse/paho.mqtt.testing"; exit 1; }
+	$(call install,python3=python3)
+	CONFORMANCE_DIR="$(abspath $(CONFORMANCE_DIR))" $(GO) test -count=1 -timeout 10m -run TestEclipseSuites -v ./cmd/cardea
 
 ## protobuf code again, from proto/
 generate: deps-generate

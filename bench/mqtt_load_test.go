@@ -24,6 +24,15 @@ type mqttTarget struct {
 	pids   []int    // whose CPU counts
 	tokens []string // none: anonymous
 	ids    []string // client ids that belong to the tokens
+	// lasting gives subscribers sessions that outlive their connections, so that what waits for them has to be on disk.
+	lasting bool
+}
+
+// lasts returns the same server for subscribers whose sessions last.
+func (m *mqttTarget) lasts() *mqttTarget {
+	l := *m
+	l.lasting = true
+	return &l
 }
 
 // mqttConn is one client connection.
@@ -33,9 +42,11 @@ type mqttConn struct {
 	from, to int
 }
 
-// dial connects as the n-th client. Clean says that nothing is kept.
-func (m *mqttTarget) dial(n int) (*mqttConn, error) {
-	c := mqtt.Connect{Version: mqtt.V5, CleanStart: true, KeepAlive: 0, ClientID: fmt.Appendf(nil, "bench-%d", n)}
+// dial connects as the n-th client, of which nothing is kept.
+func (m *mqttTarget) dial(n int) (*mqttConn, error) { return m.dialWith(n, nil) }
+
+func (m *mqttTarget) dialWith(n int, props mqtt.Properties) (*mqttConn, error) {
+	c := mqtt.Connect{Version: mqtt.V5, CleanStart: true, KeepAlive: 0, Props: props, ClientID: fmt.Appendf(nil, "bench-%d", n)}
 	if len(m.tokens) > 0 {
 		i := n % len(m.tokens)
 		c.ClientID = fmt.Appendf(nil, "%s:%d", m.ids[i], n)
@@ -144,7 +155,11 @@ type pair struct {
 func (m *mqttTarget) newPair(n int, qos byte, payload, window int) (*pair, error) {
 	p := &pair{topic: fmt.Sprintf("bench/plant/line-%03d/sensor/temperature", n), qos: qos, credit: make(chan int, 1<<16)}
 	var err error
-	if p.sub, err = m.dial(2 * n); err != nil {
+	var props mqtt.Properties
+	if m.lasting {
+		props = props.AppendNumber(mqtt.SessionExpiry, 3600)
+	}
+	if p.sub, err = m.dialWith(2*n, props); err != nil {
 		return nil, err
 	}
 	if err := p.sub.subscribe(p.topic, qos); err != nil {
@@ -357,10 +372,14 @@ func pace(ctx context.Context, list []*pair, perSecond int) {
 	}
 }
 
-// idle opens connections and returns the resident memory that each costs the processes, in KiB.
-func (m *mqttTarget) idle(t *testing.T, pid, connections int) float64 {
+// settled is how long connections are idle before memory is looked at: Go collects at least once in two minutes what
+// connecting has left, and then gives it back to the system.
+const settled = 150 * time.Second
+
+// idle opens connections and returns the resident memory that each costs a process, in KiB.
+func (m *mqttTarget) idle(t *testing.T, connections int) float64 {
 	t.Helper()
-	before := residentMiB(t, pid)
+	before := residentMiB(t, m.pids[0])
 	conns := make([]*mqttConn, connections)
 	var all sync.WaitGroup
 	for w := range 8 {
@@ -377,8 +396,8 @@ func (m *mqttTarget) idle(t *testing.T, pid, connections int) float64 {
 		})
 	}
 	all.Wait()
-	time.Sleep(10 * time.Second) // a collection or two of what connecting left
-	after := residentMiB(t, pid)
+	time.Sleep(settled)
+	after := residentMiB(t, m.pids[0])
 	for _, k := range conns {
 		if k != nil {
 			k.Close()

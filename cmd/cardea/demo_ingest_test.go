@@ -29,16 +29,6 @@ func (b *bench) device() *testkit.MQTT {
 	return testkit.ConnectMQTT(b, b.k.MQTT, testkit.MQTTConfig{ClientID: demoDevice, User: strings.TrimSpace(string(raw))})
 }
 
-func (b *bench) restart() {
-	b.Helper()
-	if code := b.k.Stop(); code != 0 {
-		b.Errorf("exit code %d", code)
-	}
-	if err := b.k.Start(); err != nil {
-		b.Fatal(err)
-	}
-}
-
 // What is not good is told of with its topic and why, without what it holds, and keeps nothing else from arriving.
 func TestIngestBadMessages(t *testing.T) {
 	t.Parallel()

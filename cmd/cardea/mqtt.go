@@ -143,12 +143,12 @@ func (m *mqttConfig) upstreamTLS(host string) (*tls.Config, error) {
 
 // startMQTT serves the listeners.
 func (n *node) startMQTT(ctx context.Context) {
-	if n.broker != nil && !n.config.MQTT.KeepRetained {
-		k := &retainedKeeper{store: n.store, broker: n.broker}
+	if n.broker != nil {
+		k := &retainedKeeper{store: n.store, broker: n.broker, keep: n.config.MQTT.KeepRetained}
 		n.behind.Go(func() {
 			k.run(ctx, func(err error) {
 				if ctx.Err() == nil {
-					n.log.Warn("whose retained MQTT messages may stay cannot be found out for now", "error", err)
+					n.log.Warn("whose retained MQTT messages and sessions may stay cannot be found out for now", "error", err)
 				}
 			})
 		})
@@ -164,8 +164,11 @@ func (n *node) startMQTT(ctx context.Context) {
 		}
 		n.run("mqtt "+b.name, b.Listener, func(ln net.Listener) error { return n.doors.mqtt.Serve(ctx, ln, l) })
 	}
-	if n.config.MQTTListen != "" && n.config.MQTTTokenAuth && !n.config.MQTTTLS {
+	switch plain := n.config.MQTTListen != "" && !n.config.MQTTTLS; {
+	case plain && n.config.MQTTTokenAuth:
 		n.log.Info("MQTT token authentication enabled")
+	case plain:
+		n.log.Warn("nobody can connect to --mqtt-listen: it takes tokens only, and --mqtt-enable-token-auth is false")
 	}
 }
 

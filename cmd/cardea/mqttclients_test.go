@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -231,19 +230,7 @@ func TestMQTTConformance(t *testing.T) {
 	t.Parallel()
 	behind(t, func(t *testing.T, args []string) {
 		k := start(t, testkit.CardeaConfig{Args: args})
-		for _, line := range [][]string{
-			{"scope", "create", "any", "--allow", "mqtt:* #", "--deny", "mqtt:subscribe test/nosubscribe"},
-			{"role", "create", "tester", "--scope", "any"},
-			{"principal", "create", "suite", "--kind", "service", "--role", "tester"},
-		} {
-			if out, text, code := k.CLI(line...); code != 0 {
-				t.Fatal(line, out, text)
-			}
-		}
-		var key view.Issued
-		if status, err := ask(k.Socket(), http.MethodPost, pathCredentials, view.NewCredential{Kind: "api_key", Principal: "suite"}, &key); status != http.StatusCreated {
-			t.Fatal(status, err)
-		}
+		token := string(tester(t, k, "mqtt:subscribe test/nosubscribe").Secret)
 		skip := map[string]string{}
 		if len(args) > 0 {
 			skip = behindMosquitto
@@ -251,7 +238,7 @@ func TestMQTTConformance(t *testing.T) {
 		conformance.Run(t, conformance.Target{
 			Addr: k.MQTT, Skip: skip,
 			Prepare: func(c testkit.MQTTConfig) testkit.MQTTConfig {
-				c.User = string(key.Secret)
+				c.User = token
 				return c
 			},
 		})

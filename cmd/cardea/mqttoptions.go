@@ -195,6 +195,9 @@ func (l *mqttListener) compile(field string, problems *credential.Problems) {
 // checkMQTT adds what is wrong with the MQTT door's options together.
 func (c *config) checkMQTT(problems *credential.Problems) {
 	m := &c.MQTT
+	if c.MQTTTLS && c.MQTTListen == "" {
+		problems.Add("--mqtt-enable-tls", "has no effect with --mqtt-listen off")
+	}
 	if (m.Cert == "") != (m.Key == "") {
 		problems.Add("--mqtt-upstream-cert", "and --mqtt-upstream-key must be given together")
 	}

@@ -12,11 +12,13 @@ import (
 
 // retainedKeeper removes the retained messages of publishers that have no
 // credential left, are disabled or deleted: what somebody has said who is not
-// believed any more is not told to newcomers as the truth (M06). It follows the
-// change feed, so that it costs what changes cost, and looks at all publishers once, at the start.
+// believed any more is not told to newcomers as the truth (M06). It also ends the sessions of principals that were deleted: nobody
+// will ever take them up again, and messages would go on waiting in them. It follows the
+// change feed, so that it costs what changes cost, and looks at everybody once, at the start.
 type retainedKeeper struct {
 	store  *store.Store
 	broker *broker.Broker
+	keep   bool  // retained messages stay, whoever published them
 	seen   int64 // revision
 }
 
@@ -44,21 +46,23 @@ func (k *retainedKeeper) run(ctx context.Context, warn func(error)) {
 	}
 }
 
-// begin looks at every publisher of a retained message.
+// begin looks at everybody who has a retained message or a session.
 func (k *retainedKeeper) begin(ctx context.Context) error {
 	_, head, err := k.store.Since(ctx, 0, 1)
 	if err != nil {
 		return err
 	}
 	k.seen = head
-	publishers := map[owner]bool{}
-	k.broker.Retained(func(_, publisher string) bool {
-		if o, ok := ownerOf(publisher); ok {
-			publishers[o] = true
+	owners := map[owner]bool{}
+	note := func(clientID string) bool {
+		if o, ok := ownerOf(clientID); ok {
+			owners[o] = true
 		}
 		return true
-	})
-	return k.remove(ctx, publishers)
+	}
+	k.broker.Retained(func(_, publisher string) bool { return note(publisher) })
+	k.broker.Sessions(note)
+	return k.remove(ctx, owners)
 }
 
 // follow looks at the publishers that the next changes concern.
@@ -111,35 +115,46 @@ func ownerOf(publisher string) (owner, bool) {
 	return owner{org, id}, ok
 }
 
-// remove removes what those among the owners have published who are not believed any more.
+// remove removes what those among the owners have published who are not believed any more, and the sessions of those who are no more.
 func (k *retainedKeeper) remove(ctx context.Context, owners map[owner]bool) error {
+	deleted := map[owner]bool{}
 	for o := range owners {
-		stands, err := k.stands(ctx, o)
+		believed, exists, err := k.standing(ctx, o)
 		if err != nil {
 			return err
 		}
-		if stands {
+		if !exists {
+			deleted[o] = true
+		}
+		if believed {
 			delete(owners, o)
 		}
 	}
-	if len(owners) == 0 {
-		return nil
+	keep := func(gone map[owner]bool, clientID string) bool {
+		o, ok := ownerOf(clientID)
+		return !ok || !gone[o]
 	}
-	k.broker.Retained(func(_, publisher string) bool {
-		o, ok := ownerOf(publisher)
-		return !ok || !owners[o]
-	})
+	if len(owners) > 0 && !k.keep {
+		k.broker.Retained(func(_, publisher string) bool { return keep(owners, publisher) })
+	}
+	if len(deleted) > 0 {
+		k.broker.Sessions(func(clientID string) bool { return keep(deleted, clientID) })
+	}
 	return nil
 }
 
-func (k *retainedKeeper) stands(ctx context.Context, o owner) (bool, error) {
+// standing says whether a principal exists, and whether it could prove that it does.
+func (k *retainedKeeper) standing(ctx context.Context, o owner) (believed, exists bool, err error) {
 	p, err := k.store.Principal(ctx, o.org, o.id)
 	if credential.IsNotFound(err) {
-		return false, nil
+		return false, false, nil
 	}
-	if err != nil || p.Disabled || !p.DeletedAt.IsZero() {
-		return false, err
+	if err != nil || !p.DeletedAt.IsZero() {
+		return false, false, err
+	}
+	if p.Disabled {
+		return false, true, nil
 	}
 	ids, err := k.store.CredentialsOf(ctx, o.id)
-	return len(ids) > 0, err
+	return len(ids) > 0, true, err
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func newTestUpstream(t *testing.T) *upstream {
@@ -132,4 +133,29 @@ func TestUpstreamRefuses(t *testing.T) {
 	if code, _ := call(t, u, "GET", "/db/other", "", ""); code != http.StatusNotFound {
 		t.Errorf("another path: %d", code)
 	}
+}
+
+// Whatever is sent, it is read or refused, and a refusal holds nothing of it.
+func FuzzSamples(f *testing.F) {
+	for _, s := range []string{
+		`["a",1,1]`, `[["a","now",1],["b","2026-01-31T12:00:00Z",2]]`, `{"data":{"columns":["name","time","value"],"rows":[["a",1,1]]}}`,
+		`null`, `[null]`, `[[]]`, `{}`, `[`, ` `, `"secret-secret"`, `["secret-secret",1,1]x`, `[["secret-secret","secret-secret",1]]`,
+	} {
+		f.Add(s)
+	}
+	u := &upstream{now: time.Now}
+	f.Fuzz(func(t *testing.T, body string) {
+		rows, err := u.samples(strings.NewReader(body))
+		switch {
+		case err == nil && len(rows) == 0:
+			t.Errorf("%q is nothing, and is accepted", body)
+		case err != nil && strings.Contains(err.Error(), "secret"):
+			t.Errorf("%q: %v", body, err)
+		}
+		for _, r := range rows {
+			if err == nil && r.name == "" {
+				t.Errorf("%q: a row without a name", body)
+			}
+		}
+	})
 }

@@ -65,7 +65,8 @@ func (s *session) receipt(c *conn, w *work, i int, code mqtt.Code) error {
 func (s *session) release(c *conn, w *work, id uint16) {
 	lsn, ok := s.received[id]
 	if !ok {
-		c.answer(w, ack{typ: mqtt.PUBCOMP, id: id, code: mqtt.PacketIDNotFound})
+		// It may have been released on an earlier connection, and not on disk yet.
+		c.answer(w, ack{lsn: s.settled(), typ: mqtt.PUBCOMP, id: id, code: mqtt.PacketIDNotFound})
 		return
 	}
 	delete(s.received, id)
@@ -73,4 +74,12 @@ func (s *session) release(c *conn, w *work, id uint16) {
 		lsn = s.b.store.release(s, id)
 	}
 	c.answer(w, ack{lsn: lsn, typ: mqtt.PUBCOMP, id: id})
+}
+
+// settled returns an lsn that is on disk when the disk knows of the session what memory does. s.mu is held.
+func (s *session) settled() uint64 {
+	if !s.kept.Load() {
+		return 0
+	}
+	return s.b.store.newest()
 }

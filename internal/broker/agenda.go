@@ -12,7 +12,7 @@ const (
 )
 
 // agenda knows when sessions are to be looked at, because one ends or its will is due. What is to be done is seen then.
-// A session is there once, or a few times if something became due earlier.
+// A session is there once, and not any more when it has ended.
 type agenda struct {
 	mu    sync.Mutex
 	items items
@@ -28,23 +28,47 @@ type items []item
 
 func (x items) Len() int           { return len(x) }
 func (x items) Less(i, j int) bool { return x[i].at < x[j].at }
-func (x items) Swap(i, j int)      { x[i], x[j] = x[j], x[i] }
-func (x *items) Push(v any)        { *x = append(*x, v.(item)) }
+
+func (x items) Swap(i, j int) {
+	x[i], x[j] = x[j], x[i]
+	x[i].session.place, x[j].session.place = i+1, j+1
+}
+
+func (x *items) Push(v any) {
+	*x = append(*x, v.(item))
+	v.(item).session.place = len(*x)
+}
+
 func (x *items) Pop() any {
 	old := *x
 	n := len(old) - 1
 	v := old[n]
 	old[n] = item{}
 	*x = old[:n]
+	v.session.place = 0
 	return v
 }
 
+// add puts a session there, or gives it another time.
 func (a *agenda) add(at int64, s *session) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	heap.Push(&a.items, item{at, s})
+	if s.place == 0 {
+		heap.Push(&a.items, item{at, s})
+	} else {
+		a.items[s.place-1].at = at
+		heap.Fix(&a.items, s.place-1)
+	}
 	if a.items[0].session == s {
 		poke(a.wake)
+	}
+}
+
+func (a *agenda) remove(s *session) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if s.place != 0 {
+		heap.Remove(&a.items, s.place-1)
 	}
 }
 

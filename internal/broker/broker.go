@@ -3,9 +3,14 @@ package broker
 import (
 	"fmt"
 	"log/slog"
+	"maps"
+	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"cardea/internal/mqtt"
 )
 
 // Broker is an MQTT broker. Its methods may be called at any time by any goroutine.
@@ -47,8 +52,8 @@ func New(cfg Config) (*Broker, error) {
 	return newBroker(cfg, d)
 }
 
-// newBroker returns a broker that keeps on d what has to be kept, if d is not nil.
-func newBroker(cfg Config, d disk) (*Broker, error) {
+// newBroker returns a broker that keeps on d what has to be kept, if d is not nil. tune may change the store before it is used.
+func newBroker(cfg Config, d disk, tune ...func(*store)) (*Broker, error) {
 	cfg.Limits.defaults()
 	b := &Broker{
 		limits: cfg.Limits, logger: cfg.Log, clock: cfg.Clock, index: newIndex(),
@@ -63,6 +68,9 @@ func newBroker(cfg Config, d disk) (*Broker, error) {
 	b.agenda.wake = make(chan struct{}, 1)
 	if d != nil {
 		b.store = newStore(b, d)
+		for _, f := range tune {
+			f(b.store)
+		}
 		if err := b.store.load(); err != nil {
 			return nil, err
 		}
@@ -92,13 +100,35 @@ func (b *Broker) session(id string) *session {
 	return b.sessions[id]
 }
 
-// Forget ends a session with everything that it holds, its will too, and cuts its connection.
+// Forget ends a session with everything that it holds, its will too, and cuts its connection. When it returns that is on disk,
+// unless the disk fails. After Close it does nothing.
 func (b *Broker) Forget(clientID string) {
+	if !b.enter() {
+		return
+	}
+	defer b.serving.Done()
+	b.store.wait(b.forget(clientID).lsn)
+}
+
+// Sessions calls keep with the client id of each session, and ends those of which it is false, as Forget does.
+func (b *Broker) Sessions(keep func(clientID string) bool) {
+	b.mu.Lock()
+	ids := slices.Collect(maps.Keys(b.sessions))
+	b.mu.Unlock()
+	for _, id := range ids {
+		if !keep(id) {
+			b.Forget(id)
+		}
+	}
+}
+
+func (b *Broker) forget(clientID string) (left leftover) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if s := b.sessions[clientID]; s != nil {
-		b.end(s, administrative)
+		return b.end(s, mqtt.AdministrativeAction)
 	}
+	return left
 }
 
 // Close closes the connections, and returns when nothing runs any more and everything is on disk.
@@ -112,7 +142,7 @@ func (b *Broker) Close() error {
 	for _, s := range b.sessions {
 		s.mu.Lock()
 		if s.conn != nil {
-			s.conn.end(shuttingDown)
+			s.conn.end(mqtt.ServerShuttingDown)
 		}
 		s.mu.Unlock()
 	}
@@ -150,4 +180,11 @@ func (b *Broker) sayPanic(p any, stack []byte) {
 func (b *Broker) quietSince(said *atomic.Int64) bool {
 	now, last := b.now(), said.Load()
 	return (last == 0 || now-last >= minute) && said.CompareAndSwap(last, now)
+}
+
+// recover ends a panic. It is to be deferred.
+func (b *Broker) recover() {
+	if p := recover(); p != nil {
+		b.sayPanic(p, debug.Stack())
+	}
 }

@@ -12,9 +12,10 @@ import (
 //
 // It is also how the store recovers from a disk that has failed.
 
+// After how long it is tried again.
 const (
-	retryFailed = time.Second
-	retryFull   = time.Minute
+	retryFailed = time.Second // when nothing is taken until then
+	retryFull   = time.Minute // otherwise
 )
 
 // compactions compacts when there is a reason, until the store is closed.
@@ -37,8 +38,8 @@ func (st *store) compactions() {
 
 // patience waits before what has failed is tried again. It is false if the store is closed.
 func (st *store) patience() bool {
-	full := time.After(retryFull)
-	failed := time.After(retryFailed)
+	full := time.After(st.retryFull)
+	failed := time.After(st.retryFailed)
 	for {
 		select {
 		case <-failed:
@@ -46,7 +47,7 @@ func (st *store) patience() bool {
 				return true
 			}
 		case <-st.broke:
-			failed = time.After(retryFailed)
+			failed = time.After(st.retryFailed)
 		case <-full:
 			return true
 		case <-st.quit:
@@ -151,14 +152,6 @@ func (st *store) flush() error {
 		return errLost
 	}
 	return nil
-}
-
-// all returns the retained messages.
-func (r *retained) all() (list []*message) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	r.root.walk(func(m *message) { list = append(list, m) })
-	return list
 }
 
 // rewrite appends a retained message again, if it still is one. If it was lost before, those who have it in their queues do not get it: who

@@ -21,12 +21,14 @@ type conn struct {
 	in        input
 	keepAlive time.Duration
 	aliases   map[uint16][]byte // that the client has set
+	last      *route            // of the newest message
 
 	out       *buffer       // frames to be written; nil while there are none
 	writing   bool          // somebody is at it, or has been told to be
 	over      bool          // nothing more goes out; the connection is closed when out is written
 	linger    bool          // or when the client has closed it, if that comes soon enough
 	idle      chan struct{} // closed when nobody is writing, for who waits for that
+	room      chan struct{} // closed when what waited is being written, for the reader when it waits for that
 	cut       *time.Timer   // closes the connection if it does not end by itself
 	acks      []ack         // what waits for the store, in order
 	told      bool          // the store knows that something waits
@@ -81,6 +83,7 @@ func (c *conn) serve() (normal bool, err error) {
 			return done, err
 		}
 		c.b.store.pace()
+		c.pace()
 		if err := c.fill(); err != nil {
 			return false, err
 		}
@@ -90,7 +93,7 @@ func (c *conn) serve() (normal bool, err error) {
 // batch handles the packets that have been read, and sees to it that what they caused is written. done says that the client has said goodbye.
 func (c *conn) batch() (done bool, err error) {
 	w := c.b.work()
-	defer w.flush(c)
+	defer w.flush()
 	for {
 		h, packet, err := c.in.next(c.b.limits.Packet)
 		if err != nil || packet == nil {
@@ -104,6 +107,19 @@ func (c *conn) batch() (done bool, err error) {
 			return false, err
 		}
 	}
+}
+
+// pace waits while more answers wait to be written than a client can need that reads them.
+func (c *conn) pace() {
+	c.s.mu.Lock()
+	if c.over || c.buffered() < 2*c.b.limits.Output {
+		c.s.mu.Unlock()
+		return
+	}
+	room := make(chan struct{})
+	c.room = room
+	c.s.mu.Unlock()
+	<-room
 }
 
 // fill reads more.
@@ -212,6 +228,7 @@ func (c *conn) finish(normal bool, why error) {
 
 // drain reads until the client closes the connection or the grace is over.
 func (c *conn) drain() {
+	defer c.b.recover()
 	var trash [128]byte
 	for {
 		if _, err := c.nc.Read(trash[:]); err != nil {

@@ -181,7 +181,7 @@ func (c *conn) hello(p *mqtt.Connect, props mqtt.Properties, expiry uint32, pres
 func (c *conn) attach(s *session, expiry uint32, will *will, hello []byte) bool {
 	w := c.b.work()
 	left, ok := s.attach(c, expiry, will, hello, w)
-	w.flush(c)
+	w.flush()
 	c.b.settle(left)
 	return ok
 }

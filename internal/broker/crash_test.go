@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -66,6 +68,9 @@ type subscriber struct {
 	qosOf    map[string]byte
 }
 
+// hasty makes a store compact early and try again soon.
+func hasty(st *store) { st.garbage, st.retryFailed = 64<<10, 5*time.Millisecond }
+
 func newWorld(t testing.TB) *world {
 	w := &world{t: t, disk: newMemory()}
 	w.pubs = []*publisher{{id: "p0"}, {id: "p1"}}
@@ -86,7 +91,7 @@ func newWorld(t testing.TB) *world {
 }
 
 func (w *world) open() {
-	b, err := newBroker(Config{Limits: Limits{Inflight: 4}}, w.disk)
+	b, err := newBroker(Config{Limits: Limits{Inflight: 4}}, w.disk, hasty)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -161,11 +166,20 @@ func (p *publisher) send(m *outgoing, again bool) {
 func (w *world) publish(p *publisher, topic string, qos byte, n int) {
 	for range n {
 		w.n++
-		p.last++
+		p.last = p.free()
 		m := &outgoing{id: p.last, qos: qos, topic: topic, payload: strconv.Itoa(w.n)}
 		p.out = append(p.out, m)
 		w.record(m)
 		p.send(m, false)
+	}
+}
+
+// free returns a packet identifier that is not in use. There are few, so that all are used again.
+func (p *publisher) free() uint16 {
+	for id := p.last%12 + 1; ; id = id%12 + 1 {
+		if !slices.ContainsFunc(p.out, func(m *outgoing) bool { return m.id == id }) {
+			return id
+		}
 	}
 }
 
@@ -328,7 +342,7 @@ func TestNothingIsLost(t *testing.T) {
 		send := func() *publisher {
 			p := pub()
 			w.connectPub(p)
-			if p.c != nil {
+			if p.c != nil && len(p.out) < 6 {
 				topic := fmt.Sprintf("t/%d", rapid.IntRange(0, 1).Draw(rt, "topic"))
 				w.publish(p, topic, byte(rapid.IntRange(1, 2).Draw(rt, "qos")), rapid.IntRange(1, 6).Draw(rt, "n"))
 			}
@@ -353,4 +367,60 @@ func TestNothingIsLost(t *testing.T) {
 		})
 		w.settle()
 	})
+}
+
+// TestNothingIsLostUnderLoad: many publish to many at the same time, while the log is compacted again and again.
+func TestNothingIsLostUnderLoad(t *testing.T) {
+	const pairs, each = 8, 1500
+	b, addr := startOn(t, newMemory(), Config{}, hasty)
+	var wg sync.WaitGroup
+	for i := range pairs {
+		topic := fmt.Sprint("t/", i)
+		sub := connect(t, addr, mqtt.V5, fmt.Sprint("sub", i), lasting)
+		sub.subscribe(topic)
+		pub := connect(t, addr, mqtt.V5, fmt.Sprint("pub", i), lasting)
+		wg.Go(func() {
+			var acks int
+			for n := range each {
+				p := mqtt.Publish{Topic: []byte(topic), QoS: 1 + byte(n%5/4), ID: uint16(n) + 1}
+				pub.nc.Write(mqtt.AppendPublish(nil, mqtt.V5, &p, fmt.Append(nil, n)))
+				for acks = acks + 1; acks > 100 || n == each-1 && acks > 0; acks-- {
+					h, packet, err := pub.next(patience)
+					if err != nil {
+						t.Error("the publisher:", err)
+						return
+					}
+					if a, _ := mqtt.ReadAck(mqtt.V5, h, packet); h.Type == mqtt.PUBREC {
+						pub.nc.Write(mqtt.AppendAck(nil, mqtt.V5, mqtt.PUBREL, a.ID, mqtt.Success))
+						acks++
+					}
+				}
+			}
+		})
+		wg.Go(func() {
+			for n := 0; n < each; {
+				h, packet, err := sub.next(patience)
+				if err != nil {
+					t.Errorf("subscriber %d waits for message %d: %v", i, n, err)
+					return
+				}
+				if h.Type == mqtt.PUBREL {
+					a, _ := mqtt.ReadAck(mqtt.V5, h, packet)
+					sub.nc.Write(mqtt.AppendAck(nil, mqtt.V5, mqtt.PUBCOMP, a.ID, mqtt.Success))
+					continue
+				}
+				p, _, _ := mqtt.ReadPublish(mqtt.V5, mqtt.FromServer, h, packet)
+				if got := string(packet[p.Size:]); got != fmt.Sprint(n) {
+					t.Errorf("subscriber %d got %s, not %d", i, got, n)
+					return
+				}
+				n++
+				sub.nc.Write(mqtt.AppendAck(nil, mqtt.V5, mqtt.PUBACK+mqtt.Type(p.QoS-1), p.ID, mqtt.Success))
+			}
+		})
+	}
+	wg.Wait()
+	if b.store.number < 3 {
+		t.Errorf("the log was not compacted: segment %d", b.store.number)
+	}
 }

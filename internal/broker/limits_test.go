@@ -51,7 +51,10 @@ func TestConsumerThatNeverReads(t *testing.T) {
 	if s.Dropped == 0 || s.Refused == 0 || s.Waiting > 101 {
 		t.Errorf("%d dropped, %d refused, %d wait", s.Dropped, s.Refused, s.Waiting)
 	}
-	if n := b.session("stuck").conn.buffered(); n > 200<<10 {
+	stuckAt := b.session("stuck")
+	stuckAt.mu.Lock()
+	defer stuckAt.mu.Unlock()
+	if n := stuckAt.conn.buffered(); n > 200<<10 {
 		t.Errorf("%d bytes wait to be written", n)
 	}
 }
@@ -164,5 +167,103 @@ func TestManySubscribersOfATopic(t *testing.T) {
 	}
 	if len(x.exact) != 0 || len(x.route([]byte("t")).targets) != 0 {
 		t.Error("something is left")
+	}
+}
+
+// faulty is a connection that panics.
+type faulty struct {
+	pipe
+	inRead, inWrite bool
+}
+
+func (f *faulty) Read(b []byte) (int, error) {
+	if f.inRead && len(f.in) == 0 {
+		panic("a secret of the client")
+	}
+	return f.pipe.Read(b)
+}
+
+func (f *faulty) Write(b []byte) (int, error) {
+	if f.inWrite {
+		panic("a secret of the client")
+	}
+	return f.pipe.Write(b)
+}
+
+// TestPanic: a panic ends its connection, is said once and without what it was about, and nothing stays locked (M22).
+func TestPanic(t *testing.T) {
+	var out log
+	b, addr := start(t, Config{Log: out.logger()})
+	other := connect(t, addr, mqtt.V5, "other")
+	other.subscribe("#")
+	for range 3 {
+		for _, f := range []*faulty{{inRead: true}, {inWrite: true}} {
+			f.in = mqtt.AppendConnect(nil, &mqtt.Connect{Version: mqtt.V5, CleanStart: true, ClientID: []byte("c")})
+			f.in = mqtt.AppendSubscribe(f.in, mqtt.V5, 1, nil, []mqtt.Filter{filter("#", 1)})
+			if f.inRead {
+				f.in = mqtt.AppendPublish(f.in, mqtt.V5, &mqtt.Publish{Topic: []byte("t"), QoS: 1, ID: 1}, []byte("x"))
+			}
+			b.Serve(f)
+			if !f.closed {
+				t.Error("the connection is open still")
+			}
+			if f.inRead {
+				other.expectMessages("t=x q1")
+			}
+		}
+	}
+	s := b.Stats()
+	if s.Panics < 6 || s.Connections != 1 || s.Sessions != 1 {
+		t.Errorf("%+v", s)
+	}
+	if out.count("panicked") != 1 || out.count("secret") != 0 {
+		t.Errorf("the log: %s", out.b.String())
+	}
+}
+
+// stuck is a connection whose client sends and does not read.
+type stuck struct {
+	pipe
+	gate chan struct{}
+}
+
+func (s *stuck) Write(b []byte) (int, error) {
+	<-s.gate
+	return s.pipe.Write(b)
+}
+
+// TestClientThatDoesNotReadItsAnswers: it may send as long as its answers have room, then it is not read any more. Nothing is lost when it reads them.
+func TestClientThatDoesNotReadItsAnswers(t *testing.T) {
+	b := newTestBroker(t, Config{Limits: Limits{Output: 4 << 10}})
+	c := &stuck{gate: make(chan struct{})}
+	c.in = mqtt.AppendConnect(nil, &mqtt.Connect{Version: mqtt.V311, CleanStart: true, ClientID: []byte("c")})
+	hello := len(mqtt.AppendConnack(nil, mqtt.V311, &mqtt.Connack{}))
+	const n = 60_000
+	for i := range n {
+		c.in = mqtt.AppendPublish(c.in, mqtt.V311, &mqtt.Publish{Topic: []byte("t"), QoS: 1, ID: uint16(i) + 1}, nil)
+	}
+	read := sync.OnceFunc(func() { close(c.gate) })
+	defer read()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b.Serve(c)
+	}()
+	eventually(t, "the reader to wait", func() bool {
+		s := b.session("c")
+		if s == nil {
+			return false
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.conn != nil && s.conn.room != nil
+	})
+	if got := b.Stats().MessagesIn; got > n/2 {
+		t.Errorf("%d messages were taken from a client that does not read", got)
+	}
+	read()
+	<-done
+	if got := len(c.out) - hello; got != 4*n {
+		t.Errorf("%d bytes of answers", got)
 	}
 }

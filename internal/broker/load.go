@@ -45,8 +45,8 @@ func (st *store) load() error {
 		}
 		damaged = damaged || hurt
 	}
-	st.lsn = 1
-	st.onDisk.Store(1)
+	st.lsn = restored
+	st.onDisk.Store(restored)
 	l.finish()
 	if st.segment, err = createSegment(st.disk, last(numbers)+1, st.mark); err != nil {
 		return fmt.Errorf("broker: beginning a segment: %w", err)
@@ -99,6 +99,9 @@ func (l *loading) segment(n uint64, isLast bool) (damaged bool, err error) {
 		l.st.say("a segment of the broker's log is damaged; what is readable is kept", "file", name, "places", s.damaged)
 	case s.torn:
 		l.st.say("the end of the broker's log was being written when the process ended; it is cut off", "file", name, "at", s.end)
+	}
+	if s.damaged == 0 && s.end == 0 {
+		return false, l.st.disk.remove(name) // it never became one
 	}
 	if s.damaged == 0 && s.end < int64(len(b)) {
 		if err := l.st.disk.truncate(name, s.end); err != nil {
@@ -203,13 +206,13 @@ func (l *loading) message(f *fields) {
 		return
 	}
 	l.st.lastMessage = max(l.st.lastMessage, m.number)
-	m.lsn.Store(1)
+	m.lsn.Store(restored)
 	l.messages[m.number] = m
 	if flags&flagRetained != 0 {
 		l.retained[string(m.topic)] = m.number
 	}
 	if flags&flagFrom != 0 {
-		l.session(from).s.received[packetID] = 1
+		l.session(from).s.received[packetID] = restored
 	}
 	for f.more() {
 		s := l.session(f.number())
@@ -235,7 +238,7 @@ func (l *loading) whole(f *fields) {
 		s.s.subs[sub.filter] = sub
 	}
 	for n := f.number(); n > 0 && !f.bad; n-- {
-		s.s.received[uint16(f.number())] = 1
+		s.s.received[uint16(f.number())] = restored
 	}
 	for f.more() {
 		id := f.number()

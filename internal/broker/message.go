@@ -39,6 +39,7 @@ type inbound struct {
 	pub       mqtt.Publish // with its topic, also if an alias stood for it, and without the alias
 	payload   []byte
 	raw       []byte // the packet itself, if it can be passed on as it is at QoS 0
+	last      *route // of the message before, which is often of the same topic
 	msg       *message
 }
 

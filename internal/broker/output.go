@@ -106,10 +106,19 @@ func (c *conn) take() (buf *buffer, finished bool) {
 	}
 	if c.buffered() > 0 {
 		buf, c.out = c.out, nil
+		c.letRead()
 		return buf, false
 	}
 	c.rest()
 	return nil, c.over && !c.linger
+}
+
+// letRead ends the wait of pace.
+func (c *conn) letRead() {
+	if c.room != nil {
+		close(c.room)
+		c.room = nil
+	}
 }
 
 // rest notes that nobody is writing.
@@ -129,6 +138,7 @@ func (c *conn) broken() {
 		c.out.release()
 		c.out = nil
 	}
+	c.letRead()
 	c.rest()
 	c.s.mu.Unlock()
 	c.nc.Close()

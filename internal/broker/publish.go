@@ -20,7 +20,7 @@ func (c *conn) publish(w *work, h mqtt.Head, packet []byte) error {
 	if err != nil {
 		return err
 	}
-	in := inbound{from: c.s, publisher: c.s.id, version: c.v, pub: p, payload: packet[p.Size:]}
+	in := inbound{from: c.s, publisher: c.s.id, version: c.v, pub: p, payload: packet[p.Size:], last: c.last}
 	if p.Alias != 0 {
 		if err := c.unalias(w, &in.pub); err != nil {
 			return err
@@ -31,6 +31,7 @@ func (c *conn) publish(w *work, h mqtt.Head, packet []byte) error {
 	w.messagesIn++
 	if p.QoS == 0 {
 		w.publish(&in)
+		c.last = in.last
 		return nil
 	}
 	twice, err := c.receive(w, &in)
@@ -38,6 +39,7 @@ func (c *conn) publish(w *work, h mqtt.Head, packet []byte) error {
 		return err
 	}
 	lsn, code := w.publish(&in)
+	c.last = in.last
 	return c.published(w, &in, lsn, code)
 }
 
@@ -74,10 +76,14 @@ func (c *conn) receive(w *work, in *inbound) (twice bool, err error) {
 	id := in.pub.ID
 	if in.pub.QoS == 2 {
 		lsn, ok := s.received[id]
-		if ok && lsn == pending {
+		switch {
+		case !ok:
+		case lsn == pending:
 			return false, errPending
-		}
-		if ok {
+		case lsn == restored && !in.pub.Dup:
+			// Before the restart the client was told that the disk had failed to take the message, and it is on the disk all the
+			// same. The client does not send that one again: then DUP would be set (MQTT-3.3.1-1).
+		default:
 			c.answer(w, ack{lsn: lsn, typ: mqtt.PUBREC, id: id})
 			return true, nil
 		}
@@ -147,7 +153,7 @@ func (b *Broker) Publish(clientID string, p *mqtt.Publish, payload []byte) error
 
 func (b *Broker) publishOnce(in *inbound) (lsn uint64, code mqtt.Code) {
 	w := b.work()
-	defer w.flush(nil)
+	defer w.flush()
 	return w.publish(in)
 }
 
@@ -161,20 +167,18 @@ func (w *work) publish(in *inbound) (lsn uint64, code mqtt.Code) {
 		b.stats.refused.Add(1)
 		return 0, mqtt.TopicNameInvalid
 	}
-	r := b.index.route(in.pub.Topic)
+	r := b.index.routeAs(in.last, in.pub.Topic)
+	in.last = r
 	if in.pub.QoS > 0 && b.store.failing() && (in.pub.Retain || r.kept()) || in.pub.Retain && !b.retained.room(b, in) {
 		b.stats.refused.Add(1)
 		return 0, mqtt.QuotaExceeded
 	}
 	w.kept, w.targets = w.kept[:0], w.targets[:0]
 	for i := range r.targets {
-		w.deliver(in, &r.targets[i])
+		w.deliver(in, &r.targets[i], away)
 	}
 	for _, g := range r.groups {
-		if sub := g.pick(in.pub.QoS); sub != nil {
-			t := sub.target()
-			w.deliver(in, &t)
-		}
+		w.share(in, g)
 	}
 	lsn = w.keep(in)
 	if in.msg != nil {
@@ -195,11 +199,8 @@ func (r *route) kept() bool {
 
 // keep has a message stored that somebody needs, and lets those sessions send it that could not before.
 func (w *work) keep(in *inbound) (lsn uint64) {
-	switch {
-	case in.pub.Retain:
-		lsn = w.b.retained.set(w, in)
-	case len(w.kept) > 0:
-		lsn = w.append(in, false)
+	if in.pub.Retain || len(w.kept) > 0 {
+		lsn = w.enter(in)
 	}
 	for _, s := range w.kept {
 		s.wake(w)
@@ -207,69 +208,89 @@ func (w *work) keep(in *inbound) (lsn uint64) {
 	return lsn
 }
 
-// append appends a message to the store, with those who are to have it. If it is of QoS 2 and its publisher is kept, so is the packet identifier.
-func (w *work) append(in *inbound, retained bool) (lsn uint64) {
+// enter puts a message into the store. If it is of QoS 2 and its publisher is kept, so is the packet identifier: for that the
+// publisher is locked, before the retained messages are.
+func (w *work) enter(in *inbound) (lsn uint64) {
 	from := in.from
 	if from == nil || in.pub.QoS < 2 || in.pub.ID == 0 {
-		return w.b.store.publish(in.msg, nil, 0, w.targets, retained)
+		return w.enterFrom(in, nil)
 	}
 	from.mu.Lock()
 	defer from.mu.Unlock()
 	if !from.kept.Load() {
-		return w.b.store.publish(in.msg, nil, 0, w.targets, retained)
+		return w.enterFrom(in, nil)
 	}
+	return w.enterFrom(in, from)
+}
+
+func (w *work) enterFrom(in *inbound, from *session) (lsn uint64) {
+	if in.pub.Retain {
+		return w.b.retained.set(w, in, from)
+	}
+	return w.append(in, from, false)
+}
+
+// append appends a message to the store, with those who are to have it, and with its packet identifier if from, which is locked, is not nil.
+func (w *work) append(in *inbound, from *session, retained bool) (lsn uint64) {
 	lsn = w.b.store.publish(in.msg, from, in.pub.ID, w.targets, retained)
-	from.received[in.pub.ID] = lsn
+	if from != nil {
+		from.received[in.pub.ID] = lsn
+	}
 	return lsn
 }
 
-// deliver gives a message to one session.
-func (w *work) deliver(in *inbound, t *target) {
+// deliver gives a message to one session. It is false if the session does not take it.
+func (w *work) deliver(in *inbound, t *target, want readiness) bool {
 	if t.noLocal && t.session == in.from {
 		if t.own == nil {
-			return
+			return false
 		}
 		t = t.own
 	}
 	s, qos, retain := t.session, min(t.qos, in.pub.QoS), in.pub.Retain && t.asIs
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended {
-		return
+	if s.ended || want == spare && !s.idle() {
+		return false
 	}
 	if qos == 0 {
-		w.deliverNow(in, t, retain)
-		return
+		return w.deliverNow(in, t, retain)
 	}
-	m := in.message(w.b)
-	if !s.offer(m, qos, retain, t.subIDs) {
-		return
+	if !s.offer(in.message(w.b), qos, retain, t.subIDs) {
+		return false
 	}
 	e := &s.queue.list[len(s.queue.list)-1]
-	if !e.kept {
-		if s != in.from || in.pub.ID == 0 {
-			s.pump(w)
-		}
-		return
+	if e.kept {
+		w.kept = append(w.kept, s)
+		w.targets = appendTarget(w.targets, s, e)
+		return true
 	}
-	w.kept = append(w.kept, s)
-	w.targets = appendTarget(w.targets, s, e)
+	if s != in.from || in.pub.ID == 0 { // a client's own messages come behind their acknowledgement
+		s.pump(w)
+	}
+	return true
 }
 
-// deliverNow writes a message at QoS 0 to the session's connection, if there is one that can take it. s.mu is held.
-func (w *work) deliverNow(in *inbound, t *target, retain bool) {
+// idle reports whether the session's client takes what comes. s.mu is held.
+func (s *session) idle() bool {
+	c := s.conn
+	return c != nil && s.queue.waiting < c.window && c.buffered() < s.b.limits.Output/2
+}
+
+// deliverNow writes a message at QoS 0 to the session's connection. It is false if there is none that can take it. s.mu is held.
+func (w *work) deliverNow(in *inbound, t *target, retain bool) bool {
 	s := t.session
 	c := s.conn
 	if c == nil || c.over {
-		return
+		return false
 	}
 	if s.queue.zeros > 0 { // retained messages wait; this one must not overtake them
-		if s.queue.zeros < w.b.limits.Queue {
-			s.enqueue(in.message(w.b), 0, retain, t.subIDs)
-		} else {
+		if s.queue.zeros >= w.b.limits.Queue {
 			w.dropped++
+			return false
 		}
-		return
+		s.enqueue(in.message(w.b), 0, retain, t.subIDs)
+		return true
 	}
 	d := delivery{retain: retain, subIDs: t.subIDs}
 	d.alias, d.known = c.alias(in.pub.Topic)
@@ -277,10 +298,11 @@ func (w *work) deliverNow(in *inbound, t *target, retain bool) {
 	if n := c.buffered(); len(f) > c.maxPacket || n > 0 && n+len(f) > w.b.limits.Output {
 		w.dropped++
 		c.forget(in.pub.Topic, &d)
-		return
+		return false
 	}
 	w.messagesOut++
 	c.put(f, w)
+	return true
 }
 
 // alias returns the alias that stands for a topic towards the client, 0 if there is none, and whether the client knows it.

@@ -30,8 +30,9 @@ func (s *session) fill(c *conn) {
 		return
 	}
 	now := s.b.now()
-	for q.next < len(q.list) && c.buffered() < s.b.limits.Output {
+	for q.next < len(q.list) && !c.over && c.buffered() < s.b.limits.Output {
 		e := &q.list[q.next]
+		fate := s.fate(e)
 		switch {
 		case e.msg == nil:
 			q.next++
@@ -41,11 +42,10 @@ func (s *session) fill(c *conn) {
 			s.drop(q.next - 1)
 		case q.inflight >= c.window || !q.room(e):
 			return
-		case e.kept && e.state == waiting && s.fate(e) != stored:
-			if s.fate(e) == onItsWay {
-				c.await()
-				return
-			}
+		case fate == onItsWay:
+			c.await()
+			return
+		case fate == gone:
 			s.drop(q.next) // its publisher has been told
 		case e.state == waiting && e.msg.expired(now):
 			s.b.stats.expired.Add(1)
@@ -53,7 +53,7 @@ func (s *session) fill(c *conn) {
 		case e.state == released:
 			q.next++
 			q.inflight++
-			c.output().b = mqtt.AppendAck(c.out.b, c.v, mqtt.PUBREL, e.packetID(), mqtt.Success)
+			s.releaseAgain(c, e)
 		default:
 			q.next++
 			q.inflight++
@@ -64,9 +64,21 @@ func (s *session) fill(c *conn) {
 	}
 }
 
+// releaseAgain sends PUBREL on a new connection. That PUBREC came may not have got to the disk before.
+func (s *session) releaseAgain(c *conn, e *entry) {
+	var lsn uint64
+	if e.kept {
+		lsn = s.b.store.receipt(s, e)
+	}
+	c.answer(nil, ack{lsn: lsn, typ: mqtt.PUBREL, id: e.packetID()})
+}
+
 // fate is what has become of the message of an entry in the store. What is kept is sent when it is on disk: before that a
 // crash would make the publisher send again what somebody has got already.
 func (s *session) fate(e *entry) int {
+	if !e.kept || e.state != waiting || e.msg == nil {
+		return stored
+	}
 	lsn := e.msg.lsn.Load()
 	if lsn == 0 {
 		return onItsWay // whoever publishes it is about to append it

@@ -35,8 +35,8 @@ func (r *retained) room(b *Broker, in *inbound) bool {
 }
 
 // set puts a message in the place of the one that its topic had, or removes that if the payload is empty. The message is appended to
-// the store together with those who get it, while nobody else can change the topic.
-func (r *retained) set(w *work, in *inbound) (lsn uint64) {
+// the store together with those who get it, while nobody else can change the topic. from is as for [work.append].
+func (r *retained) set(w *work, in *inbound, from *session) (lsn uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(in.payload) == 0 {
@@ -44,13 +44,13 @@ func (r *retained) set(w *work, in *inbound) (lsn uint64) {
 			lsn = w.b.store.unretain(in.pub.Topic)
 		}
 		if len(w.kept) > 0 {
-			lsn = w.append(in, false)
+			lsn = w.append(in, from, false)
 		}
 		return lsn
 	}
 	m := in.message(w.b)
 	r.put(w.b, m)
-	return w.append(in, true)
+	return w.append(in, from, true)
 }
 
 // put puts a message in its place. r.mu is held.
@@ -111,27 +111,43 @@ func (r *retained) sweep(b *Broker, now int64) {
 }
 
 // filter removes the messages that are not to be kept. keep is called without the lock.
-func (r *retained) filter(b *Broker, keep func(*message) bool) {
-	var all []*message
-	r.mu.RLock()
-	r.root.walk(func(m *message) { all = append(all, m) })
-	r.mu.RUnlock()
-	for _, m := range all {
-		if keep(m) {
-			continue
+func (r *retained) filter(b *Broker, keep func(*message) bool) (lsn uint64) {
+	for _, m := range r.all() {
+		if !keep(m) {
+			lsn = max(lsn, r.removeThis(b, m))
 		}
-		r.mu.Lock()
-		if at := r.root.find(m.topic); at != nil && at.msg == m {
-			r.remove(b, m.topic)
-			b.store.unretain(m.topic)
-		}
-		r.mu.Unlock()
 	}
+	return lsn
 }
 
-// Retained calls keep with the topic of each retained message and the client id of who set it, and removes those of which it is false.
+// all returns the retained messages.
+func (r *retained) all() (list []*message) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	list = make([]*message, 0, r.n)
+	r.root.walk(func(m *message) { list = append(list, m) })
+	return list
+}
+
+// removeThis removes a message unless another one has taken its place.
+func (r *retained) removeThis(b *Broker, m *message) (lsn uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if at := r.root.find(m.topic); at == nil || at.msg != m {
+		return 0
+	}
+	r.remove(b, m.topic)
+	return b.store.unretain(m.topic)
+}
+
+// Retained calls keep with the topic of each retained message and the client id of who set it, and removes those of which it is false. When it
+// returns that is on disk, unless the disk fails. After Close it does nothing.
 func (b *Broker) Retained(keep func(topic, publisher string) bool) {
-	b.retained.filter(b, func(m *message) bool { return keep(string(m.topic), m.publisher) })
+	if !b.enter() {
+		return
+	}
+	defer b.serving.Done()
+	b.store.wait(b.retained.filter(b, func(m *message) bool { return keep(string(m.topic), m.publisher) }))
 }
 
 func (s *shelf) find(topic []byte) *shelf {

@@ -22,6 +22,14 @@ type target struct {
 	own     *target // if noLocal: what the session gets of its own messages; nil for nothing
 }
 
+// routeAs is route for somebody who has one that may still be it.
+func (x *index) routeAs(last *route, topic []byte) *route {
+	if last != nil && last.gen == x.gen.Load() && last.topic == string(topic) {
+		return last
+	}
+	return x.route(topic)
+}
+
 // route returns who gets the messages of a topic.
 func (x *index) route(topic []byte) *route {
 	gen := x.gen.Load()

@@ -81,23 +81,33 @@ func createSegment(d disk, number uint64, mark uint32) (*segment, error) {
 	return s, nil
 }
 
-// write appends to the segment and syncs it. After an error the segment is as it was, as far as one can tell.
+// write appends to the segment and syncs it. After an error what it was to write is not in the segment, unless the disk does not even
+// let it be cut off again.
 func (s *segment) write(b []byte) error {
+	err := s.extend(b)
+	if err != nil {
+		if s.file.Truncate(s.size) == nil {
+			s.space = s.size
+			s.file.Sync()
+		}
+		return err
+	}
+	s.size += int64(len(b))
+	return nil
+}
+
+// extend writes b behind what is there, with new space if there is not enough.
+func (s *segment) extend(b []byte) error {
 	if _, err := s.file.WriteAt(b, s.size); err != nil {
 		return err
 	}
-	end := s.size + int64(len(b))
-	if end > s.space {
+	if end := s.size + int64(len(b)); end > s.space {
 		if _, err := s.file.WriteAt(zeros[:], end); err != nil {
 			return err
 		}
 		s.space = end + int64(len(zeros))
 	}
-	if err := s.file.Sync(); err != nil {
-		return err
-	}
-	s.size = end
-	return nil
+	return s.file.Sync()
 }
 
 var zeros [ahead]byte
@@ -129,7 +139,7 @@ type scanned struct {
 func scan(b []byte, last bool, record func(body []byte) error) (s scanned, err error) {
 	mark, ok := readMark(b)
 	if !ok {
-		s.torn = last && len(b) <= headerSize+ahead // it was being made
+		s.torn = last && (len(b) < headerSize || allZero(b[headerSize:])) // it was being made
 		if !s.torn {
 			s.damaged++
 		}

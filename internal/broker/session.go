@@ -34,10 +34,14 @@ type session struct {
 	saidFull int64 // when it was last said that the queue is full; ns since 1970
 	refused  uint64
 	next     int64 // when it is looked at, as the agenda knows; 0 for never
+	place    int   // in the agenda, from 1; the agenda's
 }
 
-// pending is in received while the message is on its way to the store.
-const pending = ^uint64(0)
+// pending is in received while the message is on its way to the store, restored if it was read from there.
+const (
+	pending  = ^uint64(0)
+	restored = 1
+)
 
 // claim returns the session of a client id, a new one if there is none or the client wants a clean start, and whether it was there
 // before. What a session that ended on the way left to do is done by the caller, after the lock is released.
@@ -108,6 +112,7 @@ func (b *Broker) end(s *session, code mqtt.Code) (left leftover) {
 		s.leave()
 	}
 	left.will, s.will = s.will, nil
+	b.agenda.remove(s)
 	if s.kept.CompareAndSwap(true, false) {
 		left.lsn = b.store.end(s)
 	}

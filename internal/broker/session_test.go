@@ -67,6 +67,7 @@ func TestTakeoverOfOneThatDoesNotRead(t *testing.T) {
 	for range 40 {
 		pub.publish("t", string(big), 0)
 	}
+	pub.publish("done", "", 1)
 	if b.Stats().Dropped == 0 {
 		t.Fatal("the connection is not full")
 	}
@@ -358,6 +359,81 @@ func TestKeepAlive(t *testing.T) {
 	}
 	c = connect(t, addr, mqtt.V5, "d", func(p *mqtt.Connect) { p.KeepAlive = 1 })
 	c.expectEnd(mqtt.KeepAliveTimeout)
+}
+
+// TestAgendaForgetsTheEnded: sessions that end before their time are not remembered until then.
+func TestAgendaForgetsTheEnded(t *testing.T) {
+	b, addr := start(t, Config{})
+	connect(t, addr, mqtt.V5, "other", number(mqtt.SessionExpiry, 100)).bye()
+	for i := range uint32(10) {
+		connect(t, addr, mqtt.V5, "c", number(mqtt.SessionExpiry, 1_000_000-i)).bye()
+	}
+	b.agenda.mu.Lock()
+	defer b.agenda.mu.Unlock()
+	if n := len(b.agenda.items); n != 2 {
+		t.Errorf("%d sessions are on the agenda, not 2", n)
+	}
+}
+
+// TestTakeoverWhilePublishing: a connection that is at a retained message of QoS 2 when its session is taken from it, and the one that has
+// taken it and subscribes to retained ones, do not wait for each other forever.
+func TestTakeoverWhilePublishing(t *testing.T) {
+	b, addr := start(t, Config{Dir: t.TempDir()})
+	connect(t, addr, mqtt.V5, "c", lasting)
+	s := b.session("c")
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		var both sync.WaitGroup
+		both.Go(func() {
+			for id := range uint16(5000) {
+				s.mu.Lock()
+				if s.received == nil {
+					s.received = map[uint16]uint64{}
+				}
+				s.received[id+1] = pending
+				s.mu.Unlock()
+				b.publishOnce(&inbound{from: s, publisher: "c", version: mqtt.V5, pub: mqtt.Publish{Topic: []byte("r"), QoS: 2, Retain: true, ID: id + 1}, payload: []byte("x")})
+			}
+		})
+		both.Go(func() {
+			for range 5000 {
+				s.mu.Lock()
+				s.subscribe(mqtt.Filter{Filter: []byte("other"), Options: 2}, 0)
+				s.mu.Unlock()
+			}
+		})
+		both.Wait()
+	}()
+	select {
+	case <-over:
+	case <-time.After(patience):
+		panic("they wait for each other")
+	}
+}
+
+// TestAfterClose: what comes after Close has nothing to wait for.
+func TestAfterClose(t *testing.T) {
+	b, addr := start(t, Config{Dir: t.TempDir()})
+	c := connect(t, addr, mqtt.V5, "c", lasting)
+	c.subscribe("t")
+	c.publishAs(mqtt.Publish{Topic: []byte("r"), QoS: 1, Retain: true}, "x")
+	c.bye()
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		b.Unsubscribe("c", []string{"t"})
+		b.Retained(func(string, string) bool { return false })
+		b.Forget("c")
+	}()
+	select {
+	case <-over:
+	case <-time.After(patience):
+		t.Fatal("it waits for a store that is closed")
+	}
 }
 
 // TestCloseLeavesNothing: nothing runs when Close has returned, and clients have been told.

@@ -3,8 +3,6 @@ package broker
 import (
 	"fmt"
 	"sync/atomic"
-
-	"cardea/internal/mqtt"
 )
 
 // Stats are counts since New, and what there is at the moment.
@@ -52,10 +50,5 @@ func (b *Broker) Stats() Stats {
 	b.retained.mu.RUnlock()
 	return s
 }
-
-const (
-	administrative = mqtt.AdministrativeAction
-	shuttingDown   = mqtt.ServerShuttingDown
-)
 
 func typeName(v any) string { return fmt.Sprintf("%T", v) }

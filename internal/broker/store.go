@@ -45,11 +45,13 @@ type store struct {
 	quit    chan struct{}
 	clerks  sync.WaitGroup
 
-	backlog  atomic.Int64 // bytes of records that are not written yet
-	sizes    atomic.Int64 // of all segments
-	live     atomic.Int64 // of what is needed of them, about
-	old      []uint64     // segments before the present one; of the clerk that compacts
-	saidFail atomic.Int64
+	backlog                atomic.Int64 // bytes of records that are not written yet
+	garbage                int64
+	retryFailed, retryFull time.Duration
+	sizes                  atomic.Int64 // of all segments
+	live                   atomic.Int64 // of what is needed of them, about
+	old                    []uint64     // segments before the present one; of the clerk that compacts
+	saidFail               atomic.Int64
 }
 
 // span is a part of the log that was never written: from < lsn <= to.
@@ -66,13 +68,14 @@ const (
 	syncedRoom = frameSize + 1 + 10
 	largeBuf   = 1 << 20
 	maxBacklog = 16 << 20
+	garbage    = 8 << 20 // bytes that are not needed and always left
 )
 
 var errLost = errors.New("broker: the disk did not take what was to be kept")
 
 func newStore(b *Broker, d disk) *store {
 	st := &store{
-		b: b, disk: d, mark: rand.Uint32() | 1, wake: make(chan struct{}, 1), lazily: make(chan struct{}, 1), compact: make(chan struct{}, 1),
+		garbage: garbage, retryFailed: retryFailed, retryFull: retryFull, b: b, disk: d, mark: rand.Uint32() | 1, wake: make(chan struct{}, 1), lazily: make(chan struct{}, 1), compact: make(chan struct{}, 1),
 		broke: make(chan struct{}, 1), quit: make(chan struct{}),
 	}
 	st.buf, st.spare = make([]byte, syncedRoom), make([]byte, syncedRoom)
@@ -158,6 +161,16 @@ func (st *store) tell(w waiter) {
 	poke(st.wake)
 }
 
+// newest returns the lsn of the newest record, never if there are things in memory that are not on their way to the disk.
+func (st *store) newest() uint64 {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.failed {
+		return never
+	}
+	return st.lsn
+}
+
 // pace makes those wait who append, until not too much is to be written.
 func (st *store) pace() {
 	if st == nil || st.backlog.Load() < maxBacklog {
@@ -225,13 +238,10 @@ func (st *store) commit() {
 	for _, w := range waiters {
 		w.stored()
 	}
-	if size, live := st.sizes.Load(), st.live.Load(); size-live > max(live, garbage) {
+	if size, live := st.sizes.Load(), st.live.Load(); size-live > max(live, st.garbage) {
 		poke(st.compact)
 	}
 }
-
-// garbage is how many bytes that are not needed are always left.
-const garbage = 8 << 20
 
 func (st *store) commitLocked() error {
 	st.mu.Lock()
@@ -251,7 +261,7 @@ func (st *store) commitLocked() error {
 		st.sizes.Add(st.segment.size - before)
 		st.onDisk.Store(to)
 	}
-	if cap(buf) > largeBuf {
+	if cap(buf) > 4*largeBuf {
 		buf = make([]byte, syncedRoom)
 	}
 	st.mu.Lock()

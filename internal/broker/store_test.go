@@ -7,15 +7,16 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"cardea/internal/mqtt"
 )
 
 // startOn starts a broker on a disk and a port.
-func startOn(t testing.TB, d disk, cfg Config) (*Broker, string) {
+func startOn(t testing.TB, d disk, cfg Config, tune ...func(*store)) (*Broker, string) {
 	t.Helper()
-	b, err := newBroker(cfg, d)
+	b, err := newBroker(cfg, d, tune...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,6 +125,39 @@ func TestDamage(t *testing.T) {
 		if out.count("is damaged") != 1 && at >= headerSize {
 			t.Fatalf("byte %d: it is not said: %s", at, out.b.String())
 		}
+	}
+}
+
+// TestSegmentThatWasBeingMade: a file that never became a segment is cut off, and is not taken for a damaged one later.
+func TestSegmentThatWasBeingMade(t *testing.T) {
+	header := appendHeader(nil, 1)
+	for _, made := range [][]byte{nil, header[:10], make([]byte, headerSize+ahead), append(header[:20:20], make([]byte, 100)...)} {
+		_, out, d := left(t, made)
+		if out.count("damaged") > 0 {
+			t.Errorf("% x is said to be damage", made[:min(len(made), headerSize)])
+		}
+		b, err := newBroker(Config{Log: out.logger()}, d.kill())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Close()
+		if out.count("damaged") > 0 {
+			t.Errorf("% x is said to be damage the next time", made[:min(len(made), headerSize)])
+		}
+	}
+}
+
+// TestDamagedBeginning: a segment that cannot be read from its beginning is not thrown away.
+func TestDamagedBeginning(t *testing.T) {
+	data, _ := aSegment(t, 3)
+	bad := bytes.Clone(data)
+	clear(bad[:headerSize+frameSize])
+	_, out, d := left(t, bad)
+	if f := d.files[segmentName(1)+".damaged"]; f == nil || !bytes.Equal(f.data[:len(bad)], bad) {
+		t.Error("it was not put aside")
+	}
+	if out.count("is damaged") != 1 {
+		t.Error("it was not said")
 	}
 }
 
@@ -324,17 +358,71 @@ func TestOneSyncForMany(t *testing.T) {
 	pub := connect(t, addr, mqtt.V5, "pub")
 	before := d.syncs
 	b.store.written.Lock() // a sync that takes long
+	synced := sync.OnceFunc(b.store.written.Unlock)
+	defer synced()
 	var all []byte
 	for id := range uint16(100) {
 		all = mqtt.AppendPublish(all, mqtt.V5, &mqtt.Publish{Topic: []byte("t"), QoS: 1, ID: id + 1}, []byte("x"))
 	}
 	pub.send(all)
 	eventually(t, "the messages to be taken", func() bool { return b.Stats().Waiting == 100 })
-	b.store.written.Unlock()
+	synced()
 	for id := range uint16(100) {
 		pub.expectAck(mqtt.PUBACK, id+1) // in order
 	}
 	if n := d.syncs - before; n > 3 {
 		t.Errorf("%d syncs for 100 messages", n)
 	}
+}
+
+// TestNobodyGetsWhatIsNotOnDisk: before a kept message is synced neither its subscribers nor its publisher hear of it; one that nobody keeps does not wait.
+func TestNobodyGetsWhatIsNotOnDisk(t *testing.T) {
+	b, addr := startOn(t, newMemory(), Config{})
+	sub := connect(t, addr, mqtt.V5, "sub", lasting)
+	sub.subscribe("kept")
+	live := connect(t, addr, mqtt.V5, "live")
+	live.subscribe("#")
+	pub := connect(t, addr, mqtt.V5, "pub")
+	b.store.written.Lock() // a sync that takes long
+	synced := sync.OnceFunc(b.store.written.Unlock)
+	defer synced()
+	pub.send(mqtt.AppendPublish(nil, mqtt.V5, &mqtt.Publish{Topic: []byte("kept"), QoS: 1, ID: 1}, []byte("x")))
+	pub.send(mqtt.AppendPublish(nil, mqtt.V5, &mqtt.Publish{Topic: []byte("not"), QoS: 1, ID: 2}, []byte("x")))
+	other := connect(t, addr, mqtt.V5, "other")
+	other.publish("not", "y", 2)
+	eventually(t, "the message to be taken", func() bool { return b.Stats().Waiting >= 1 })
+	sub.expectNothing()
+	pub.expectNothing()
+	synced()
+	sub.expectMessages("kept=x q1")
+	pub.expectAck(mqtt.PUBACK, 1)
+	pub.expectAck(mqtt.PUBACK, 2) // in order
+}
+
+// TestIdentifierOfARefusedMessage: the disk has a message although its publisher was told that it has not, and the broker is killed. The publisher's next
+// message under that identifier is another one.
+func TestIdentifierOfARefusedMessage(t *testing.T) {
+	d := newMemory()
+	_, addr := startOn(t, d, Config{}, hasty)
+	sub := connect(t, addr, mqtt.V5, "sub", lasting)
+	sub.subscribe("t")
+	sub.bye()
+	pub := connect(t, addr, mqtt.V5, "pub", lasting)
+	m := mqtt.Publish{Topic: []byte("t"), QoS: 2, ID: 7}
+	pub.send(mqtt.AppendPublish(nil, mqtt.V5, &m, []byte("accepted")))
+	pub.expectAck(mqtt.PUBREC, 7) // stands for one that was refused: it is on the disk
+	_, addr = startOn(t, d.kill(), Config{})
+	pub = connect(t, addr, mqtt.V5, "pub", lasting)
+	m.Dup = true
+	pub.send(mqtt.AppendPublish(nil, mqtt.V5, &m, []byte("accepted")))
+	pub.expectAck(mqtt.PUBREC, 7)
+	m.Dup = false
+	pub.send(mqtt.AppendPublish(nil, mqtt.V5, &m, []byte("another")))
+	pub.expectAck(mqtt.PUBREC, 7)
+	m.Dup = true
+	pub.send(mqtt.AppendPublish(nil, mqtt.V5, &m, []byte("another")))
+	pub.expectAck(mqtt.PUBREC, 7)
+	sub = connect(t, addr, mqtt.V5, "sub", lasting)
+	sub.expectMessages("t=accepted q2", "t=another q2")
+	sub.expectNothing()
 }

@@ -116,7 +116,7 @@ func (c *conn) unsubscribe(w *work, h mqtt.Head, packet []byte) error {
 	if s.conn != c {
 		return errTakenOver
 	}
-	var lsn uint64
+	lsn := s.settled()
 	var codes []byte
 	for f, rest, ok := p.Filters.Next(); ok; f, rest, ok = rest.Next() {
 		code := mqtt.Success
@@ -159,19 +159,29 @@ func (b *Broker) Subscriptions(clientID string) []mqtt.Filter {
 }
 
 // Unsubscribe takes subscriptions from a session, as if its client had asked for it, and says how many there were. What they have
-// brought into its queue already stays there.
-func (b *Broker) Unsubscribe(clientID string, filters []string) (n int) {
+// brought into its queue already stays there. When it returns that is on disk, unless the disk fails. After Close it does nothing.
+func (b *Broker) Unsubscribe(clientID string, filters []string) int {
+	if !b.enter() {
+		return 0
+	}
+	defer b.serving.Done()
 	s := b.session(clientID)
 	if s == nil {
 		return 0
 	}
+	n, lsn := s.unsubscribeAll(filters)
+	b.store.wait(lsn)
+	return n
+}
+
+func (s *session) unsubscribeAll(filters []string) (n int, lsn uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range filters {
 		if sub := s.subs[f]; sub != nil {
-			s.unsubscribe(sub)
+			lsn = max(lsn, s.unsubscribe(sub))
 			n++
 		}
 	}
-	return n
+	return n, lsn
 }

@@ -35,7 +35,7 @@ func (b *Broker) settle(left leftover) {
 		return
 	}
 	w := b.work()
-	defer w.flush(nil)
+	defer w.flush()
 	will := left.will
 	w.publish(&inbound{from: will.publisher, publisher: will.publisher.id, version: will.version, pub: will.pub, payload: will.payload})
 }

@@ -41,15 +41,10 @@ func (w *work) read(n int) {
 	w.bytesIn += uint64(n)
 }
 
-// flush has everything written that w has put somewhere, own's output by the calling goroutine: a client that does not read waits for
-// itself alone. w is not used after.
-func (w *work) flush(own *conn) {
-	mine := false
+// flush has everything written that w has put somewhere. w is not used after. Also what goes to the client whose packets are being handled is
+// written by another goroutine: if both sides wrote and neither read, both would wait forever.
+func (w *work) flush() {
 	for _, c := range w.dirty {
-		if c == own {
-			mine = true
-			continue
-		}
 		go c.write()
 	}
 	w.count()
@@ -60,9 +55,6 @@ func (w *work) flush(own *conn) {
 		w.frames[i].b, w.frames[i].made = nil, false
 	}
 	works.Put(w)
-	if mine {
-		own.write()
-	}
 }
 
 func (w *work) count() {

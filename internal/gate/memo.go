@@ -42,3 +42,7 @@ func (g *Gate) remember(m *Memo, id *Identity, a *policy.Access) policy.Decision
 	}
 	return d
 }
+
+// Prompt reports whether the gate answers for an identity from what it has at
+// hand: whoever serves many sessions on one thread lets the others ask elsewhere.
+func (g *Gate) Prompt(id *Identity) bool { return id.with == nil && !id.entry.dead.Load() }

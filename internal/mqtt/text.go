@@ -15,23 +15,32 @@ const (
 // zeros has a bit set if some byte of x is 0, for x whose bytes are all below 0x80.
 func zeros(x uint64) uint64 { return (x - ones) & highs }
 
-// plain reports whether s is ASCII without NUL and, if wild is false, without + and #.
-func plain(s []byte, wild bool) bool {
-	bad := func(x uint64) uint64 {
-		b := x&highs | zeros(x&^highs)
-		if !wild {
-			b |= zeros((x^'+'*ones)&^highs) | zeros((x^'#'*ones)&^highs)
-		}
-		return b
-	}
-	for len(s) >= 8 {
-		if bad(binary.LittleEndian.Uint64(s)) != 0 {
+// plainText reports whether s is ASCII without NUL.
+func plainText(s []byte) bool {
+	for ; len(s) >= 8; s = s[8:] {
+		if x := binary.LittleEndian.Uint64(s); x&highs|zeros(x&^highs) != 0 {
 			return false
 		}
-		s = s[8:]
 	}
 	for _, c := range s {
-		if c == 0 || c >= utf8.RuneSelf || !wild && (c == '+' || c == '#') {
+		if c == 0 || c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// plainTopic reports whether s is ASCII without NUL, + and #.
+func plainTopic(s []byte) bool {
+	for ; len(s) >= 8; s = s[8:] {
+		x := binary.LittleEndian.Uint64(s)
+		low := x &^ highs
+		if x&highs|zeros(low)|zeros(low^'+'*ones)|zeros(low^'#'*ones) != 0 {
+			return false
+		}
+	}
+	for _, c := range s {
+		if c == 0 || c >= utf8.RuneSelf || c == '+' || c == '#' {
 			return false
 		}
 	}
@@ -40,13 +49,13 @@ func plain(s []byte, wild bool) bool {
 
 // ValidText reports whether s is a string as 1.5.4 wants it: UTF-8 without NUL.
 func ValidText(s []byte) bool {
-	return plain(s, true) || utf8.Valid(s) && bytes.IndexByte(s, 0) < 0
+	return plainText(s) || utf8.Valid(s) && bytes.IndexByte(s, 0) < 0
 }
 
 // checkTopic is ValidText for topic names, which have no wildcards (3.3.2.1).
 func checkTopic(s []byte) error {
 	switch {
-	case plain(s, false):
+	case plainTopic(s):
 		return nil
 	case !utf8.Valid(s) || bytes.IndexByte(s, 0) >= 0:
 		return errUTF8

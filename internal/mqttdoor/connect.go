@@ -1,6 +1,7 @@
 package mqttdoor
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/x509"
@@ -72,7 +73,18 @@ func (s *Session) open(ctx context.Context, p peer) bool {
 		return false
 	}
 	s.version = c.Version
-	if code, err := s.accept(ctx, p, &c); code != mqtt.Success {
+	size := h.Total() // of the CONNECT, which stays in the buffer until it is done with
+	if _, ok := c.Props.Text(mqtt.AuthenticationMethod); ok {
+		packet := bytes.Clone(s.in.buf.bytes()[:size]) // others are read before that
+		s.in.buf.done(size)
+		size = 0
+		c, _ = mqtt.ReadConnect(h, packet) // it was good a moment ago
+	}
+	code, said, err := s.accept(ctx, p, &c)
+	if said {
+		return false
+	}
+	if code != mqtt.Success {
 		d.refuse(s, code, err)
 		return false
 	}
@@ -82,10 +94,10 @@ func (s *Session) open(ctx context.Context, p peer) bool {
 		d.refuse(s, codeOf(err), err)
 		return false
 	}
-	s.in.buf.done(h.Total())
+	s.in.buf.done(size)
 	s.in.unreleased = d.shelf.use(s.key)
 	s.in.access, s.out.access = s.access("publish"), s.access("deliver")
-	s.injected = first
+	s.inject(first)
 	s.conn.SetReadDeadline(time.Time{})
 	if s.over() { // the gate may have cut it before the deadline was taken away
 		s.conn.SetReadDeadline(past)
@@ -107,7 +119,10 @@ func (s *Session) malformed(v mqtt.Version, err error) {
 	switch {
 	case ok:
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		d.count.late.Add(1) // M13
+		d.count.late.Add(1)          // M13
+		if d.stopping.Err() == nil { // otherwise it was not given all its time
+			d.tell(s.source.Addr(), "a connection was refused", "no whole CONNECT came in time", nil)
+		}
 		s.conn.Close()
 		return
 	default: // it went away
@@ -124,37 +139,56 @@ func (s *Session) malformed(v mqtt.Version, err error) {
 	s.last(nil, 0)
 }
 
-// accept decides whether the session may be: who it is, which client id it has, and what its will may do.
-func (s *Session) accept(ctx context.Context, p peer, c *mqtt.Connect) (mqtt.Code, error) {
+// accept decides whether the session may be: who it is, which client id it has, and what its will may do. If it may not, the
+// code is what the client is to be told, unless it was told already.
+func (s *Session) accept(ctx context.Context, p peer, c *mqtt.Connect) (code mqtt.Code, said bool, err error) {
+	id, code, said, err := s.prove(ctx, p, c)
+	if id == nil {
+		return code, said, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.door.limits.Connect)
+	defer cancel()
+	return s.seat(ctx, id, c), false, nil
+}
+
+// prove finds out who the client is.
+func (s *Session) prove(ctx context.Context, p peer, c *mqtt.Connect) (id *gate.Identity, code mqtt.Code, said bool, err error) {
 	if _, ok := c.Props.Text(mqtt.AuthenticationMethod); ok {
-		return mqtt.BadAuthenticationMethod, nil // 4.12: none is known here
+		id, said, err = s.enhanced(ctx, p, c)
+		if err != nil {
+			return nil, codeOf(err), said, nil
+		}
+		return id, mqtt.Success, false, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.door.limits.Connect)
 	defer cancel()
 	id, out := s.listener.authenticate(ctx, s.door.gate, p, c)
 	if out.Reason != credential.OK {
-		return refusals[out.Reason.Class()], nil
+		return nil, refusals[out.Reason.Class()], false, nil
 	}
+	return id, mqtt.Success, false, nil
+}
+
+// seat gives who is known a client id and a watch, and takes the will.
+func (s *Session) seat(ctx context.Context, id *gate.Identity, c *mqtt.Connect) mqtt.Code {
 	code := s.name(ctx, id, c)
 	if code != mqtt.Success {
-		return code, nil
+		return code
 	}
 	if why := s.begin(ctx, id); why != credential.OK {
 		s.door.owners.release(s)
-		return refusals[why.Class()], nil
+		return refusals[why.Class()]
 	}
 	if why := s.takeWill(c); why != credential.OK {
 		s.withdraw()
-		return refusals[why.Class()], nil
+		return refusals[why.Class()]
 	}
-	return mqtt.Success, nil
+	return mqtt.Success
 }
 
 // withdraw undoes accept, as far as that came.
 func (s *Session) withdraw() {
-	if s.watch != nil {
-		s.watch.Close()
-	}
+	s.unwatch()
 	if u := s.in.unreleased; u != nil {
 		s.in.unreleased = nil
 		s.door.shelf.leave(s.key, u, s.stays)
@@ -342,6 +376,12 @@ func (s *Session) connackProps(p mqtt.Properties) mqtt.Properties {
 	if s.assigned {
 		q = q.AppendText(mqtt.AssignedClientID, s.clientID)
 	}
+	if s.method != "" { // MQTT-4.12.0-5
+		q = q.AppendText(mqtt.AuthenticationMethod, s.method)
+		if s.proof != nil {
+			q = q.AppendText(mqtt.AuthenticationData, string(s.proof))
+		}
+	}
 	return q
 }
 
@@ -355,16 +395,21 @@ func (s *Session) resume() {
 
 // last says a last word, gives the client time to read it, and closes.
 func (s *Session) last(p []byte, patience time.Duration) {
-	// The farewell of TLS has a patience of its own, which is longer.
-	defer time.AfterFunc(2*lastWord+patience, func() { sever(s.conn) }).Stop()
 	if !s.w.last(p, lastWord) {
 		sever(s.conn)
 		return
 	}
+	s.hangUp(patience)
+}
+
+// hangUp closes. If there is patience the client may read first what was said, which unread bytes would make the kernel take back.
+func (s *Session) hangUp(patience time.Duration) {
+	// The farewell of TLS has a patience of its own, which is longer.
+	defer time.AfterFunc(2*lastWord+patience, func() { sever(s.conn) }).Stop()
 	type halfCloser interface{ CloseWrite() error }
 	if c, ok := s.conn.(halfCloser); ok && patience > 0 && c.CloseWrite() == nil {
 		s.conn.SetReadDeadline(time.Now().Add(patience))
-		_, _ = io.CopyN(io.Discard, s.conn, maxUnread) // unread bytes would make the kernel take back what was said
+		_, _ = io.CopyN(io.Discard, s.conn, maxUnread)
 	}
 	s.conn.Close()
 }

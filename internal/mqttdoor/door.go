@@ -21,6 +21,7 @@ package mqttdoor
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/netip"
 	"sync"
@@ -193,6 +194,9 @@ func (d *Door) Shutdown(ctx context.Context) error {
 	go func() {
 		d.running.Wait()
 		d.wills.close()
+		if c, ok := d.upstream.(io.Closer); ok {
+			_ = c.Close() // nobody needs it any more
+		}
 		close(done)
 	}()
 	var err error
@@ -218,7 +222,10 @@ func (d *Door) tell(source netip.Addr, what, why string, s *Session) {
 	if !tell {
 		return
 	}
-	args := []any{"source", source.String(), "why", why, "similar", similar}
+	args := []any{"why", why, "similar", similar}
+	if source.IsValid() { // otherwise it was not the client's fault
+		args = append([]any{"source", source.String()}, args...)
+	}
 	if s != nil {
 		args = append(args, "principal", s.id.Load().Principal, "session", s.about())
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -33,6 +32,8 @@ type External struct {
 	c    ExternalConfig
 	down atomic.Bool
 	fail atomic.Uint64
+
+	loops loops
 }
 
 // NewExternal returns an External. It connects when a session comes.
@@ -47,7 +48,7 @@ func NewExternal(c ExternalConfig) (*External, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &External{c: c}, nil
+	return &External{c: c, loops: loops{log: c.Log}}, nil
 }
 
 // Failures is how often the broker could not be reached.
@@ -152,6 +153,10 @@ func (x *External) Run(ctx context.Context, s *Session) error {
 	s.OnEnd(func() { c.SetDeadline(past) })
 	send := l.send
 	s.toBroker.Store(&send)
+	if d := x.carry(s, l, c); d != nil {
+		d.wait(x.c.Dial)
+		return nil
+	}
 	var back sync.WaitGroup
 	back.Go(func() {
 		defer func() {
@@ -164,6 +169,34 @@ func (x *External) Run(ctx context.Context, s *Session) error {
 	defer back.Wait()
 	defer l.close(c)
 	return l.forth()
+}
+
+// carry gives both connections to a loop, if they are plain TCP.
+func (x *External) carry(s *Session, l *link, c net.Conn) *duct {
+	on, err := x.loops.get()
+	if err != nil {
+		return nil
+	}
+	d := newDuct(on, s, l, c)
+	if d == nil {
+		return nil
+	}
+	err = l.w.run(s.takeInjected(), false)
+	if err == nil {
+		_ = s.feed(s.in.buf.bytes(), &l.w) // what came behind the CONNECT; the session knows what becomes of it
+	}
+	s.in.buf.release()
+	if err != nil {
+		s.Deserted(err)
+	}
+	d.begin()
+	return d
+}
+
+// Close ends what carries the sessions. None may be left.
+func (x *External) Close() error {
+	x.loops.close()
+	return nil
 }
 
 // link is a session's connection to the broker.
@@ -179,6 +212,11 @@ func (l *link) send(p []byte) {
 	}
 }
 
+var (
+	errClosed   = errors.New("the broker closed the connection")
+	errNoAnswer = errors.New("the broker does not answer")
+)
+
 // forth carries what the client may send to the broker, until one of them ends.
 func (l *link) forth() error {
 	for {
@@ -186,10 +224,8 @@ func (l *link) forth() error {
 		if err != nil {
 			return nil //nolint:nilerr // the session knows
 		}
-		if err := l.w.run(run, l.s.Mid()); err != nil {
-			if !l.s.over() {
-				return fmt.Errorf("the broker closed the connection: %w", err)
-			}
+		if l.w.run(run, l.s.Mid()) != nil {
+			l.s.Deserted(errClosed) // before close makes it look like something else
 			return nil
 		}
 	}
@@ -204,9 +240,9 @@ func (l *link) back(c net.Conn) {
 			switch {
 			case l.s.over():
 			case errors.Is(err, os.ErrDeadlineExceeded):
-				l.s.Deserted(errors.New("the broker does not answer"))
+				l.s.Deserted(errNoAnswer)
 			default:
-				l.s.Deserted(errors.New("the broker closed the connection"))
+				l.s.Deserted(errClosed)
 			}
 			return
 		}

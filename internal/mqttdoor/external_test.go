@@ -72,6 +72,7 @@ func TestBrokerDies(t *testing.T) {
 		t.Errorf("%q", p.Payload)
 	}
 	h.logged("an MQTT session lost its broker", 1)
+	h.logged("invalid", 0)
 }
 
 // The door shows a broker the principal's name and its own password. If that is wrong clients are told to come again, and the

@@ -100,7 +100,7 @@ func TestFilterAgainstNaiveModel(t *testing.T) {
 		v := versions[rng.IntN(2)]
 		packets := stream(v, rng)
 		b.try(t, v, mutate(packets, rng), rng)
-		if n += 4 * len(packets); n > limit && before == 0 { // each goes through four times
+		if n += len(packets); n > limit && before == 0 {
 			before = heap()
 		}
 	}

@@ -2,9 +2,11 @@ package mqttdoor
 
 import (
 	"io"
+	"strings"
 	"unsafe"
 
 	"cardea/internal/credential"
+	"cardea/internal/gate"
 	"cardea/internal/mqtt"
 	"cardea/internal/policy"
 )
@@ -14,8 +16,10 @@ type inbound struct {
 	s          *Session
 	buf        buffer
 	flow       flow
+	rest       []byte // with feed: the beginning of a packet
 	unread     []byte
 	access     policy.Access // of the message that is looked at
+	memo       gate.Memo
 	aliases    aliases
 	unreleased *unreleased // of the session, on this connection and before it
 	scratch    []byte
@@ -29,8 +33,6 @@ func (in *inbound) init(s *Session) {
 var (
 	errSecondConnect = &mqtt.Error{Code: mqtt.ProtocolError, Why: "a second CONNECT"}
 	errServerPacket  = &mqtt.Error{Code: mqtt.ProtocolError, Why: "a packet that only a server sends"}
-	errUnasked       = &mqtt.Error{Code: mqtt.ProtocolError, Why: "AUTH of a client that is not authenticating"}
-	errNoMethod      = &mqtt.Error{Code: mqtt.BadAuthenticationMethod, Why: "re-authentication of a client whose CONNECT had no method"}
 	errRefused       = &mqtt.Error{Code: mqtt.NotAuthorized, Why: "a message that is not allowed, for which MQTT 3.1.1 has no answer"}
 	errUnreleased    = &mqtt.Error{Code: mqtt.NotAuthorized, Why: "a message at QoS 2 is not allowed any more"}
 )
@@ -68,18 +70,6 @@ func (in *inbound) judge(h mqtt.Head, b []byte) (verdict, error) {
 		return drop, errSecondConnect // MQTT-3.1.0-2
 	}
 	return drop, errServerPacket
-}
-
-// auth refuses: no listener offers a method that could be used again (4.12.1).
-func (in *inbound) auth(h mqtt.Head, b []byte) (verdict, error) {
-	a, err := mqtt.ReadAuth(in.s.version, h, b)
-	switch {
-	case err != nil:
-		return drop, err
-	case a.Code == mqtt.ReAuthenticate:
-		return drop, errNoMethod
-	}
-	return drop, errUnasked
 }
 
 // disconnect lets the farewell through; what comes behind it is not looked at.
@@ -126,7 +116,7 @@ func (in *inbound) publish(h mqtt.Head, b []byte) (verdict, error) {
 	}
 	a := &in.access
 	a.Resource, a.QoS, a.Retain = topic, p.QoS, p.Retain
-	why := s.allowed(a)
+	why := s.recall(&in.memo, a)
 	a.Resource = ""
 	if why != credential.OK {
 		return in.refusePublish(&p, denials[why.Class()])
@@ -198,12 +188,4 @@ func (in *inbound) release(id uint16) error {
 	return nil
 }
 
-func levels(topic string) int {
-	n := 1
-	for i := range len(topic) {
-		if topic[i] == '/' {
-			n++
-		}
-	}
-	return n
-}
+func levels(topic string) int { return 1 + strings.Count(topic, "/") }

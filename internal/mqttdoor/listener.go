@@ -24,6 +24,8 @@ type Listener struct {
 	// Tokens and Certificates are the proofs that count; others are not looked at. With neither nobody gets in.
 	// A client that shows both must be the same principal by both.
 	Tokens, Certificates bool
+	// Methods are those of enhanced authentication, by their names (4.12). A CONNECT that names another one is refused.
+	Methods map[string]Method
 	// Anonymous is the id of a credential that clients are taken for who show no proof at all; "" for none.
 	Anonymous string
 	// Rules must allow what a client does, beside its own; nil for no further ones.
@@ -176,6 +178,9 @@ func addrPort(a net.Addr) netip.AddrPort {
 
 // serve is one connection from its CONNECT to its end.
 func (d *Door) serve(c net.Conn, l *Listener, p peer) {
+	if t, ok := c.(*net.TCPConn); ok {
+		c = &end{conn: t}
+	}
 	s := &Session{door: d, listener: l, conn: c, source: p.source, local: p.local}
 	s.w.conn = c
 	s.in.init(s)
@@ -220,7 +225,7 @@ func (s *Session) conclude(err error) {
 	if s.spoiled.Load() {
 		s.forget() // before the client is told, and may come back for it
 	}
-	s.farewell(e)
+	defer s.hangUp(s.farewell(e)) // who waits for the client id need not wait for that
 	d.leave(s)
 	s.withdraw()
 	d.wills.settle(s, e)
@@ -252,30 +257,37 @@ func (s *Session) forget() {
 	}
 }
 
-// farewell tells the client why, as far as its version has words for it, and closes the connection.
-func (s *Session) farewell(e *ending) {
+// farewell tells the client why, as far as its version has words for it. What it returns is how long the client
+// may take to read them.
+func (s *Session) farewell(e *ending) (patience time.Duration) {
 	connected := s.out.isConnected()
-	patience := hearsay
+	patience = hearsay
 	if e.how == cut {
 		patience = lastWord
 	}
+	var word []byte
 	switch {
 	case e.how == lost || e.how == violated && errors.Is(e.err, errTooSlow):
 		s.w.kill(errDead)
 		sever(s.conn)
-	case e.how == left || e.how == leftUnwell:
-		s.last(nil, 0)
+		return 0
 	case e.said:
-		s.last(nil, patience)
+	case e.how == left || e.how == leftUnwell:
+		patience = 0
 	case !connected:
 		code := e.code
 		if !code.Failed() {
 			code = mqtt.ServerUnavailable
 		}
-		s.last(mqtt.AppendConnack(nil, s.version, &mqtt.Connack{Code: code}), lastWord)
+		word, patience = mqtt.AppendConnack(nil, s.version, &mqtt.Connack{Code: code}), lastWord
 	case s.version == mqtt.V5 && e.code.Failed():
-		s.last(mqtt.AppendDisconnect(nil, s.version, e.code, nil), patience)
+		word = mqtt.AppendDisconnect(nil, s.version, e.code, nil)
 	default:
-		s.last(nil, 0)
+		patience = 0
 	}
+	if !s.w.last(word, lastWord) {
+		sever(s.conn)
+		return 0
+	}
+	return patience
 }

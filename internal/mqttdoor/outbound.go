@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"cardea/internal/credential"
+	"cardea/internal/gate"
 	"cardea/internal/mqtt"
 	"cardea/internal/policy"
 )
@@ -15,6 +16,7 @@ type outbound struct {
 	flow      flow
 	rest      []byte // of what was written: the beginning of a packet
 	access    policy.Access
+	memo      gate.Memo
 	aliases   aliases
 	connected bool            // CONNACK has passed
 	swallowed map[uint16]bool // deliveries at QoS 2 that the door has refused, until they are released
@@ -85,7 +87,9 @@ func (o *outbound) judge(h mqtt.Head, b []byte) (verdict, error) {
 		return pass, err
 	case mqtt.DISCONNECT:
 		d, err := mqtt.ReadDisconnect(o.s.version, h, b)
-		o.s.finish(ending{how: deserted, code: d.Code, said: err == nil})
+		if !o.s.finish(ending{how: deserted, code: d.Code, said: err == nil}) {
+			return drop, nil // the door has a reason of its own, and says that
+		}
 		return pass, err
 	}
 	return drop, errBroker
@@ -108,7 +112,7 @@ func (o *outbound) deliver(h mqtt.Head, b []byte) (verdict, error) {
 	}
 	a := &o.access
 	a.Resource, a.QoS = topic, p.QoS
-	why := s.allowed(a)
+	why := s.recall(&o.memo, a)
 	a.Resource = ""
 	if why != credential.OK {
 		return o.refuse(&p)

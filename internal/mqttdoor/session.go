@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,10 +34,12 @@ type Session struct {
 	source   netip.AddrPort
 	local    netip.AddrPort
 
-	id    atomic.Pointer[gate.Identity]
-	watch *gate.Watched
-	end   atomic.Pointer[ending]
-	wake  atomic.Pointer[func()] // interrupts what the broker's side waits for
+	id        atomic.Pointer[gate.Identity]
+	watching  sync.Mutex
+	watch     *gate.Watched
+	unwatched bool
+	end       atomic.Pointer[ending]
+	wake      atomic.Pointer[func()] // interrupts what the broker's side waits for
 
 	w         writer
 	keepAlive atomic.Uint32 // that was agreed, in seconds; 0 for none
@@ -50,9 +53,14 @@ type Session struct {
 	out  outbound
 	subs subscriptions
 
-	injecting sync.Mutex
-	injected  []byte                       // packets for the broker that are not of the client's making
-	toBroker  atomic.Pointer[func([]byte)] // takes such packets at once; nil: they wait for Next
+	injecting   sync.Mutex
+	hasInjected atomic.Bool
+	injected    []byte                       // packets for the broker that are not of the client's making
+	toBroker    atomic.Pointer[func([]byte)] // takes such packets at once; nil: they wait for Next
+
+	method string // of enhanced authentication; "" for none
+	proof  []byte // the server's last word of it, for CONNACK
+	reauth reauth
 
 	reassessing sync.Mutex
 	spoiled     atomic.Bool // the broker holds a message of it that must not be published any more
@@ -140,7 +148,7 @@ func (s *Session) Next() (run []byte, err error) {
 	}()
 	in := &s.in
 	for {
-		if in.flow.rest == 0 {
+		if in.flow.rest == 0 && s.hasInjected.Load() {
 			if p := s.takeInjected(); p != nil {
 				return p, nil
 			}
@@ -167,6 +175,11 @@ func (s *Session) Next() (run []byte, err error) {
 			continue
 		}
 		s.lastActive.Store(s.door.now())
+		if in.flow.rest == 0 && in.buf.bytes()[0]>>4 == byte(mqtt.PUBLISH) {
+			// Go hands out what one look at the sockets has found with the last one first. Who has subscribed before, on
+			// another connection, and has not waited for the answer, is to get the message all the same.
+			runtime.Gosched()
+		}
 	}
 }
 
@@ -232,6 +245,51 @@ func (s *Session) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// feed is for an upstream that reads itself what the client sends: it judges p, and writes what may go on to the broker. An error
+// says that the session is over.
+func (s *Session) feed(p []byte, to *writer) (err error) {
+	defer func() {
+		if v := recover(); v != nil { // M22
+			err = s.panicked(v)
+		}
+	}()
+	if s.over() {
+		return io.EOF
+	}
+	s.lastActive.Store(s.door.now())
+	in, b := &s.in, p
+	if len(in.rest) > 0 {
+		in.rest = append(in.rest, p...)
+		b = in.rest
+	}
+	for {
+		run, used, err := in.flow.next(b)
+		b = b[used:]
+		if err != nil {
+			return s.violation(err)
+		}
+		s.bytesIn.Add(uint64(used))
+		if len(run) > 0 {
+			if err := to.run(run, in.flow.mid()); err != nil {
+				s.Deserted(errClosed)
+				return err
+			}
+		}
+		if used == 0 {
+			break
+		}
+	}
+	if len(b) > maxControl {
+		return s.violation(errPacketTooLarge)
+	}
+	if len(b) == 0 {
+		in.rest = nil
+		return nil
+	}
+	in.rest = append(in.rest[:0], b...) // b may be a part of it, behind
+	return nil
+}
+
 // Mid reports whether what Next returned last ends inside of a packet.
 func (s *Session) Mid() bool { return s.in.flow.mid() }
 
@@ -239,6 +297,7 @@ func (s *Session) Mid() bool { return s.in.flow.mid() }
 func (s *Session) inject(p []byte) {
 	s.injecting.Lock()
 	s.injected = append(s.injected, p...)
+	s.hasInjected.Store(true)
 	s.injecting.Unlock()
 	if !s.over() {
 		s.conn.SetReadDeadline(past)
@@ -250,6 +309,7 @@ func (s *Session) takeInjected() []byte {
 	defer s.injecting.Unlock()
 	p := s.injected
 	s.injected = nil
+	s.hasInjected.Store(false)
 	return p
 }
 
@@ -345,9 +405,19 @@ func (s *Session) access(verb string) policy.Access {
 
 // allowed asks the gate, and the listener's own rules after it.
 func (s *Session) allowed(a *policy.Access) credential.Reason {
-	d := s.door.gate.Authorize(s.id.Load(), a)
+	id := s.id.Load()
+	return s.andHere(id, a, s.door.gate.Authorize(id, a))
+}
+
+// recall is allowed with the last answer at hand, for what is said over and over.
+func (s *Session) recall(m *gate.Memo, a *policy.Access) credential.Reason {
+	id := s.id.Load()
+	return s.andHere(id, a, s.door.gate.Recall(m, id, a))
+}
+
+func (s *Session) andHere(id *gate.Identity, a *policy.Access, d policy.Decision) credential.Reason {
 	if d.Allowed() && s.listener.Rules != nil {
-		d = policy.Rights{Principal: s.listener.Rules, Holder: &s.id.Load().Holder}.Decide(a)
+		d = policy.Rights{Principal: s.listener.Rules, Holder: &id.Holder}.Decide(a)
 	}
 	return d.Reason
 }
@@ -355,12 +425,18 @@ func (s *Session) allowed(a *policy.Access) credential.Reason {
 // begin puts the session under the watch of the gate.
 func (s *Session) begin(ctx context.Context, id *gate.Identity) credential.Reason {
 	s.id.Store(id)
-	w, why := s.door.gate.Watch(ctx, id, gate.Live{
-		Door: doorName, Kind: "connection", Source: s.source.Addr(), About: s.about(),
-		Cut: s.cutBy, Changed: s.changed, Traffic: s.traffic,
-	})
+	w, why := s.door.gate.Watch(ctx, id, s.live())
+	s.watching.Lock()
+	defer s.watching.Unlock()
 	s.watch = w
 	return why
+}
+
+func (s *Session) live() gate.Live {
+	return gate.Live{
+		Door: doorName, Kind: "connection", Source: s.source.Addr(), About: s.about(),
+		Cut: s.cutBy, Changed: s.changed, Traffic: s.traffic,
+	}
 }
 
 func (s *Session) about() string {

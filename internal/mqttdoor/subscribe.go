@@ -272,5 +272,7 @@ func (s *Session) reassess() {
 	s.subs.forget(gone)
 	s.refused.Add(uint64(len(gone)))
 	s.door.upstream.Unsubscribe(s, gone)
-	s.door.log.Info("subscriptions ended, because rights have changed", "session", s.about(), "number", len(gone))
+	if similar, tell := s.door.told.Sample(refusal{why: "reassess"}); tell {
+		s.door.log.Info("subscriptions ended, because rights have changed", "session", s.about(), "number", len(gone), "similar", similar)
+	}
 }

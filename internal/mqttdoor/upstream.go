@@ -7,7 +7,8 @@ import (
 )
 
 // Upstream is the broker behind the door. It sees what the door lets through,
-// and nobody else may reach it: it believes the client id and the user name of every CONNECT.
+// and nobody else may reach it: it believes the client id and the user name of every CONNECT. If it is an io.Closer it is
+// closed when the door has been shut down.
 type Upstream interface {
 	// Admit makes the CONNECT of a session the broker's own: user name, password. It fails with the reason code
 	// for the client if the broker cannot serve such a session. What c points to may be replaced, not changed.

@@ -86,6 +86,9 @@ func (w *writer) kill(why error) {
 	if w.dead == nil {
 		w.dead = why
 	}
+	if e, ok := w.conn.(*end); ok && e.discard() {
+		w.torn = true
+	}
 	w.own = nil
 }
 
@@ -112,7 +115,7 @@ func sever(c net.Conn) {
 		c = t.NetConn()
 	}
 	switch t := c.(type) {
-	case *net.TCPConn:
+	case interface{ SetLinger(int) error }:
 		t.SetLinger(0)
 	case *webConn:
 		t.ws.CloseNow()

@@ -346,6 +346,8 @@ func (m *MQTT) Closed() (code mqtt.Code, said bool) {
 			_ = m.conn.Close() // it is over either way
 			return code, said
 		case again:
+		case said:
+			m.t.Errorf("%v after DISCONNECT", p.Head.Type)
 		case p.Head.Type == mqtt.DISCONNECT:
 			code, said = p.Disconnect.Code, true
 		case p.Head.Type == mqtt.PUBLISH:

@@ -99,10 +99,10 @@ type Session struct {
 type Traffic struct {
 	MessagesIn  uint64    `json:"messages_in" doc:"From the client"`
 	MessagesOut uint64    `json:"messages_out" doc:"To the client"`
-	BytesIn     uint64    `json:"bytes_in"`
-	BytesOut    uint64    `json:"bytes_out"`
+	BytesIn     uint64    `json:"bytes_in" doc:"Of all packets from the client"`
+	BytesOut    uint64    `json:"bytes_out" doc:"Of all packets to the client"`
 	Refused     uint64    `json:"refused" doc:"Publishes, filters and deliveries that the rules did not allow"`
-	LastActive  time.Time `json:"last_active,omitzero"`
+	LastActive  time.Time `json:"last_active,omitzero" doc:"When the client last sent something"`
 }
 
 // tokenLike is what has the form of a token: its beginning, an id, and some of the secret.

@@ -1,0 +1,6 @@
+//go:build !race
+
+package broker
+
+// racing says that the race detector is on, which allocates.
+const racing = false
