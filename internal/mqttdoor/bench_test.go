@@ -98,6 +98,27 @@ func (b *bench) inward(v mqtt.Version, say []byte, pieces func(int) int) (broker
 	return broker, c.heard, *s.end.Load()
 }
 
+// fed is inward for an upstream that reads itself.
+func (b *bench) fed(v mqtt.Version, say []byte, pieces func(int) int) (broker, client []byte, end ending) {
+	c, up := &script{}, &script{}
+	s := b.session(v, c)
+	to := writer{conn: up}
+	for len(say) > 0 {
+		n := pieces(len(say))
+		p := bytes.Clone(say[:n])
+		say = say[n:]
+		err := s.feed(p, &to)
+		for i := range p {
+			p[i] = 0xEE // the loop uses its buffer again
+		}
+		if err != nil {
+			break
+		}
+	}
+	s.finish(ending{how: lost})
+	return up.heard, c.heard, *s.end.Load()
+}
+
 // outward is what the client gets of what a broker says, and what the broker is told.
 func (b *bench) outward(v mqtt.Version, say []byte, pieces func(int) int) (client, broker []byte, end *ending) {
 	c := &script{pieces: pieces}
@@ -259,6 +280,12 @@ func (b *bench) try(t testing.TB, v mqtt.Version, say []byte, rng *rand.Rand) {
 	in2, told2, end2 := b.inward(v, say, inPieces(rng))
 	if !bytes.Equal(in, in2) || !bytes.Equal(told, told2) || end.how != end2.how || end.code != end2.code {
 		t.Fatalf("%s: in pieces something else passes\nof % x\ngot % x, and told % x, %v\nnot % x, and told % x, %v", versionName(v), say, in2, told2, end2, in, told, end)
+	}
+	for _, pieces := range []func(int) int{whole, inPieces(rng)} {
+		in2, told2, end2 := b.fed(v, say, pieces)
+		if !bytes.Equal(in, in2) || !bytes.Equal(told, told2) || end.how != end2.how || end.code != end2.code {
+			t.Fatalf("%s: fed, something else passes\nof % x\ngot % x, and told % x, %v\nnot % x, and told % x, %v", versionName(v), say, in2, told2, end2, in, told, end)
+		}
 	}
 	out, back, ended := b.outward(v, say, whole)
 	if err := b.checkOutward(v, out); err != nil {

@@ -132,7 +132,7 @@ func (e *end) ready(events uint32) {
 		d.flush(e)
 	}
 	if events&(unix.EPOLLIN|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
-		d.read(e, events&unix.EPOLLIN == 0)
+		d.read(e)
 	}
 	if d.s.over() {
 		d.finish()
@@ -153,7 +153,7 @@ func (d *duct) flush(e *end) {
 }
 
 // read takes what has come and carries it to the other side.
-func (d *duct) read(e *end, broken bool) {
+func (d *duct) read(e *end) {
 	n, err := unix.Read(e.fd, d.loop.buf[:])
 	switch {
 	case n > 0 && d.s.door.gate.Prompt(d.s.id.Load()):
@@ -162,7 +162,7 @@ func (d *duct) read(e *end, broken bool) {
 		d.aside(e, append([]byte(nil), d.loop.buf[:n]...))
 	case err == nil:
 		d.carried(e, io.EOF)
-	case errors.Is(err, unix.EAGAIN) && !broken || errors.Is(err, unix.EINTR):
+	case errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR): // or what is told was of a connection that had the descriptor before
 	default:
 		d.carried(e, err)
 	}

@@ -157,3 +157,31 @@ func TestRefusedPublish(t *testing.T) {
 		}
 	}
 }
+
+// A client need not wait for its CONNACK: what it sends with the CONNECT is judged like everything else.
+func TestAllInOneBreath(t *testing.T) {
+	each(t, func(t *testing.T, h *house, v mqtt.Version) {
+		witness := h.witness(v)
+		w := h.device(fmt.Sprintf("pump-%d", v), "allow mqtt:publish ok/#", "allow mqtt:subscribe ok/#")
+		b := mqtt.AppendConnect(nil, &mqtt.Connect{Version: v, CleanStart: true, ClientID: []byte(w.name), HasUser: true, User: []byte(w.token)})
+		connect := len(b)
+		b = mqtt.AppendSubscribe(b, v, 1, nil, []mqtt.Filter{testkit.Filter("ok/#", 0), testkit.Filter("#", 0)})
+		b = mqtt.AppendPublish(b, v, &mqtt.Publish{Topic: []byte("no")}, []byte("refused"))
+		b = mqtt.AppendPublish(b, v, &mqtt.Publish{Topic: []byte("ok/a")}, []byte("allowed"))
+		for _, cut := range []int{len(b), len(b) - 3, connect + 3, connect} {
+			c := testkit.DialMQTT(t, h.addr, testkit.MQTTConfig{Version: v})
+			c.Send(b[:cut])
+			c.Expect(mqtt.CONNACK)
+			c.Send(b[cut:])
+			if codes := c.Expect(mqtt.SUBACK).Suback.Codes; codes[0] != 0 || codes[1] != failed(v) {
+				t.Errorf("SUBACK %x", codes)
+			}
+			if p := c.Message(); p.Payload != "allowed" {
+				t.Errorf("delivered: %q", p.Payload)
+			}
+			c.Disconnect()
+			h.gone(w.name)
+			h.only(witness, "allowed")
+		}
+	})
+}
