@@ -3,7 +3,9 @@ package mqttdoor
 import (
 	"context"
 	"fmt"
+	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"cardea/internal/authority"
@@ -231,5 +233,33 @@ func TestWillsOfAServerThatStops(t *testing.T) {
 	defer cancel()
 	if err := h.door.Shutdown(ctx); err != nil || h.waiting() != 0 {
 		t.Error(err, h.waiting())
+	}
+}
+
+// A CONNECT that was not accepted leaves no will (MQTT-3.1.2-8): clients that come again and again to a broker which refuses
+// them would make more and more of them.
+func TestWillOfARefusedConnect(t *testing.T) {
+	var wills atomic.Int32
+	r := newRelay(t, func(c net.Conn) {
+		b := make([]byte, 1000)
+		n, _ := c.Read(b)
+		if strings.Contains(string(b[:n]), "/will") {
+			wills.Add(1)
+		}
+		c.Write([]byte("\x20\x03\x00\x88\x00"))
+	})
+	h := newHouse(t, behindRelay(r))
+	w := h.device("pump", all)
+	for range 3 {
+		if code := h.knock(h.addr, w.config(mqtt.V5, leaving("state", 0))); code != mqtt.ServerUnavailable {
+			t.Errorf("0x%02X", byte(code))
+		}
+		h.gone("pump")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	h.must(h.door.Shutdown(ctx)) // which waits for wills
+	if n := wills.Load(); n > 0 {
+		t.Errorf("the broker was asked %d times to take a will", n)
 	}
 }
