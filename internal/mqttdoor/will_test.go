@@ -3,6 +3,7 @@ package mqttdoor
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -262,4 +263,34 @@ func TestWillOfARefusedConnect(t *testing.T) {
 	if n := wills.Load(); n > 0 {
 		t.Errorf("the broker was asked %d times to take a will", n)
 	}
+}
+
+// M05: a credential that is revoked while a slow broker is given the will ends that, too.
+func TestRevokedWhileTheWillIsSent(t *testing.T) {
+	asked, revoked := make(chan struct{}), make(chan struct{})
+	got := make(chan []byte, 1)
+	r := newRelay(t, func(c net.Conn) {
+		b := make([]byte, 1000)
+		n, _ := c.Read(b)
+		if !strings.Contains(string(b[:n]), "/will") {
+			c.Write([]byte("\x20\x03\x00\x00\x00"))
+			io.Copy(io.Discard, c)
+			return
+		}
+		close(asked)
+		<-revoked
+		c.Write([]byte("\x20\x03\x00\x00\x00"))
+		all, _ := io.ReadAll(c)
+		got <- all
+	})
+	h := newHouse(t, behindRelay(r))
+	w := h.device("pump", all)
+	h.connect(w, mqtt.V5, leaving("state", 0)).Drop()
+	<-asked
+	h.revoke(w)
+	close(revoked)
+	if b := <-got; len(b) > 0 {
+		t.Errorf("after the revocation the broker is sent % x", b)
+	}
+	h.eventually("the will is refused", func() bool { return strings.Contains(h.log.String(), "a will is not published") })
 }
