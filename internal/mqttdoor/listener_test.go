@@ -35,6 +35,16 @@ func TestAnonymous(t *testing.T) {
 				t.Errorf("%s: 0x%02X", name, byte(code))
 			}
 		}
+		// An empty user name is a user name, and where tokens do not count one is still shown.
+		alone := h.listen(&Listener{Name: "alone", Anonymous: guest.cred})
+		for where, user := range map[string]string{addr: "", alone: "anybody"} {
+			m := testkit.DialMQTT(t, where, testkit.MQTTConfig{Version: v})
+			m.Send(mqtt.AppendConnect(nil, &mqtt.Connect{Version: v, CleanStart: true, ClientID: []byte("other"), HasUser: true, User: []byte(user)}))
+			if code := m.Expect(mqtt.CONNACK).Connack.Code; code != mqtt.NotAuthorized {
+				t.Errorf("user name %q: 0x%02X", user, byte(code))
+			}
+			m.Drop()
+		}
 		for _, where := range []string{h.addr, shut} {
 			if code := h.knock(where, testkit.MQTTConfig{Version: v, ClientID: "anybody"}); code != mqtt.NotAuthorized {
 				t.Errorf("elsewhere: 0x%02X", byte(code))
@@ -107,6 +117,19 @@ func TestProxyHeader(t *testing.T) {
 	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	addr := h.listen(&Listener{Name: "proxy", Tokens: true, Proxies: loopback})
 
+	// A peer that is no proxy gets nothing, header or not.
+	foreign := h.listen(&Listener{Name: "foreign", Tokens: true, Proxies: elsewhere})
+	raw := h.raw(foreign)
+	raw.Write(intake.AppendProxy(nil, netip.MustParseAddrPort("198.51.100.7:1"), netip.MustParseAddrPort("192.0.2.1:1")))
+	if got := h.closed(raw); len(got) > 0 {
+		t.Errorf("answered with % x", got)
+	}
+	raw = h.raw(foreign)
+	raw.Write(mqtt.AppendConnect(nil, &mqtt.Connect{Version: mqtt.V5, ClientID: []byte("ruled"), HasUser: true, User: []byte(ruled.token)}))
+	if got := h.closed(raw); len(got) > 0 {
+		t.Errorf("answered with % x", got)
+	}
+
 	c := h.proxied(addr, "198.51.100.7:1234")
 	if code := c.Connect(far.config(mqtt.V5)); code != mqtt.Success {
 		t.Errorf("from its network: 0x%02X", byte(code))
@@ -152,13 +175,6 @@ func TestProxyHeader(t *testing.T) {
 	}
 	if code := h.proxied(addr, "198.51.100.9:1").Connect(far.config(mqtt.V5, called("pump:9"))); code != mqtt.Success {
 		t.Errorf("another one: 0x%02X", byte(code))
-	}
-	// A peer that is no proxy gets nothing, header or not.
-	foreign := h.listen(&Listener{Name: "foreign", Tokens: true, Proxies: elsewhere})
-	raw := h.raw(foreign)
-	raw.Write(intake.AppendProxy(nil, netip.MustParseAddrPort("198.51.100.7:1"), netip.MustParseAddrPort("192.0.2.1:1")))
-	if got := h.closed(raw); len(got) > 0 {
-		t.Errorf("answered with % x", got)
 	}
 }
 

@@ -58,6 +58,7 @@ func TestWebSocketOrigins(t *testing.T) {
 		{[]string{"https://" + addr}, []string{"mqtt"}, 403},
 		{[]string{"http://evil.example.com"}, []string{"mqtt"}, 403},
 		{[]string{"http://" + addr + ".evil.example.com"}, []string{"mqtt"}, 403},
+		{[]string{"http://evil." + addr}, []string{"mqtt"}, 403},
 		{[]string{"https://app.example.com.evil.example.com"}, []string{"mqtt"}, 403},
 		{[]string{"http://app.example.com"}, []string{"mqtt"}, 403},
 		{[]string{"https://app.example.com:8443"}, []string{"mqtt"}, 403},

@@ -224,17 +224,22 @@ func TestWillDelayIsBoundedBySession(t *testing.T) {
 	}
 }
 
-// Wills that wait when the server stops are forgotten, and Shutdown does not wait for them.
+// A server that stops does not speak for its clients, who go to another one: wills that wait are forgotten, those of live sessions are
+// not sent, and Shutdown waits for neither.
 func TestWillsOfAServerThatStops(t *testing.T) {
-	h := newHouse(t)
-	w := h.device("pump", all)
-	h.connect(w, mqtt.V5, staying, leaving("state", 1000)).Drop()
-	h.eventually("the will waits", func() bool { return h.waiting() == 1 })
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	if err := h.door.Shutdown(ctx); err != nil || h.waiting() != 0 {
-		t.Error(err, h.waiting())
-	}
+	eachBroker(t, func(t *testing.T, h *house) {
+		w := h.device("pump", all)
+		witness := h.witness(mqtt.V5)
+		h.connect(w, mqtt.V5, staying, leaving("state", 1000)).Drop()
+		h.eventually("the will waits", func() bool { return h.waiting() == 1 })
+		h.connect(w, mqtt.V5, called("pump:2"), leaving("state", 0))
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		if err := h.door.Shutdown(ctx); err != nil || h.waiting() != 0 {
+			t.Error(err, h.waiting())
+		}
+		h.nothing(witness)
+	})
 }
 
 // A CONNECT that was not accepted leaves no will (MQTT-3.1.2-8): clients that come again and again to a broker which refuses

@@ -86,7 +86,6 @@ func (w *writer) kill(why error) {
 	if w.dead == nil {
 		w.dead = why
 	}
-	w.torn = w.torn || w.isMid
 	if e, ok := w.conn.(*end); ok && e.discard() {
 		w.torn = true
 	}

@@ -2,6 +2,7 @@ package mqttdoor
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -31,6 +32,17 @@ func pair(t testing.TB) (near, far net.Conn) {
 	}
 	t.Cleanup(func() { near.Close(); far.Close() })
 	return near, far
+}
+
+// fill writes as much as a socket takes whose peer does not read.
+func fill(c net.Conn) {
+	for _, n := range []int{1 << 20, 1} {
+		for full := false; !full; {
+			c.SetWriteDeadline(time.Now().Add(lastWord))
+			_, err := c.Write(make([]byte, n))
+			full = err != nil
+		}
+	}
 }
 
 // Whoever writes beside a run, the peer gets whole packets: what came through in order, and the door's own between them, in order.
@@ -125,46 +137,44 @@ func TestOwnPacketsAreBounded(t *testing.T) {
 
 // kill returns though somebody writes to a peer that does not read, and no byte is written after it has returned.
 func TestKill(t *testing.T) {
-	for range 20 {
-		near, _ := pair(t)
+	for round := range 20 {
+		near, far := pair(t)
 		var killed, late atomic.Bool
-		w := writer{conn: &watchedConn{near.(*net.TCPConn), func([]byte) {
+		var wrote atomic.Int64
+		w := writer{conn: &watchedConn{near.(*net.TCPConn), func(p []byte) {
+			wrote.Add(int64(len(p)))
 			if killed.Load() {
 				late.Store(true)
 			}
 		}}}
+		reads := round%2 == 0
+		if reads {
+			go io.Copy(io.Discard, far)
+		}
 		var writing sync.WaitGroup
-		blocked := make(chan struct{})
-		var once sync.Once
 		for i := range 3 {
 			writing.Go(func() {
-				p := make([]byte, 1<<20)
-				for n := 0; ; n++ {
-					if n == 5 {
-						once.Do(func() { close(blocked) })
-					}
-					var err error
+				p := make([]byte, 64<<10)
+				for err := error(nil); err == nil; {
 					if i == 0 {
 						err = w.insert(p)
 					} else {
 						err = w.run(p, false)
 					}
-					if err != nil {
-						once.Do(func() { close(blocked) })
-						return
-					}
 				}
 			})
 		}
-		go func() { // or no socket takes so much
-			for !killed.Load() && w.mu.TryLock() {
-				w.mu.Unlock()
+		for before := int64(-1); ; { // until the peer takes no more, or is in full swing
+			time.Sleep(20 * time.Millisecond)
+			n := wrote.Load()
+			if n == before && n > 0 || reads && n > 10<<20 {
+				break
 			}
-		}()
+			before = n
+		}
 		w.kill(errDead)
 		killed.Store(true)
 		writing.Wait()
-		<-blocked
 		if late.Load() {
 			t.Fatal("something was written after kill had returned")
 		}
@@ -203,15 +213,29 @@ func TestLastWord(t *testing.T) {
 		}
 	}
 	near, _ := pair(t)
-	for _, n := range []int{1 << 20, 1} { // as much as the socket takes
-		for full := false; !full; {
-			near.SetWriteDeadline(time.Now().Add(lastWord))
-			_, err := near.Write(make([]byte, n))
-			full = err != nil
-		}
-	}
+	fill(near)
 	w := writer{conn: near}
 	if w.last(word, lastWord) {
 		t.Error("a peer that does not read is believed to have read")
+	}
+}
+
+// Who is told nothing, and reads nothing, is not waited for either: the farewell of TLS would be, for 5 s.
+func TestLastWordOfTLS(t *testing.T) {
+	h := newHouse(t)
+	near, far := pair(t)
+	server := tls.Server(near, h.tls(false))
+	shaken := make(chan error, 1)
+	go func() { shaken <- server.Handshake() }()
+	h.must(tls.Client(far, h.trusting()).Handshake())
+	h.must(<-shaken)
+	fill(near) // beside TLS: it believes that all it wrote was taken
+	near.SetWriteDeadline(time.Time{})
+	s := &Session{door: h.door, conn: server}
+	s.w.conn = server
+	start := time.Now()
+	s.last(nil, lastWord)
+	if d := time.Since(start); d > 3*time.Second {
+		t.Errorf("it took %v", d)
 	}
 }
