@@ -20,7 +20,9 @@ type duct struct {
 	mu             sync.Mutex
 	client, broker *end
 
-	over bool // of the loop's thread
+	// Of the loop's thread.
+	over  bool
+	apart bool // aside is at it
 }
 
 // maxQueue bounds what waits for a peer that does not read, in bytes. Reading from the other one
@@ -172,9 +174,11 @@ func (d *duct) read(e *end) {
 // it is done nothing more is read.
 func (d *duct) aside(e *end, p []byte) {
 	d.remove()
+	d.apart = true
 	go func() {
 		err := e.carry(p)
 		d.loop.post(func() {
+			d.apart = false
 			d.carried(e, err)
 			if d.s.over() {
 				d.finish()
@@ -229,11 +233,13 @@ func (d *duct) remove() {
 
 // finish is called on the loop's thread when the session is over, or is to be. It may be called again.
 func (d *duct) finish() {
-	if d.over {
+	switch {
+	case d.over:
 		return
-	}
-	if !d.s.over() {
+	case !d.s.over():
 		return // somebody has set a deadline, and there is nothing behind it
+	case d.apart:
+		return // it still judges and writes for the session, and comes here when it is done
 	}
 	d.over = true
 	d.remove()
@@ -249,7 +255,9 @@ func (d *duct) wait(patience time.Duration) {
 	})
 	<-d.done
 	late.Stop()
-	d.client.giveBack()
+	if !d.client.giveBack() {
+		d.s.w.tear()
+	}
 	d.broker.giveBack()
 	d.broker.Close()
 }

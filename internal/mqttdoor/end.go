@@ -105,6 +105,7 @@ func (e *end) discard() bool {
 	defer d.mu.Unlock()
 	had := len(e.queue) > 0
 	e.queue, e.dead = nil, true
+	e.tcp().SetWriteDeadline(past) // giveBack may be writing what was queued
 	return had
 }
 
@@ -125,8 +126,13 @@ func (e *end) take(d *duct) {
 	e.tcp().Close()
 }
 
-// giveBack makes it Go's poller's again. What is queued is written, in a limited time.
-func (e *end) giveBack() {
+// giveBack makes it Go's poller's again. What is queued is written, in a limited time; it reports whether nothing was torn.
+func (e *end) giveBack() bool {
+	d := e.duct.Load()
+	d.mu.Lock()
+	dead := e.dead
+	e.dead = true // before the descriptor is closed, which is somebody else's soon
+	d.mu.Unlock()
 	f := os.NewFile(uintptr(e.fd), "socket")
 	c, err := net.FileConn(f)
 	f.Close()
@@ -136,14 +142,15 @@ func (e *end) giveBack() {
 	}
 	t := e.conn
 	e.mu.Unlock()
-	d := e.duct.Load()
 	d.mu.Lock()
-	queue, dead := e.queue, e.dead
-	e.queue, e.dead = nil, true
+	queue := e.queue // nil if it was discarded meanwhile
+	e.queue = nil
+	t.SetWriteDeadline(time.Now().Add(lastWord))
 	d.mu.Unlock()
+	err = nil
 	if len(queue) > 0 && !dead {
-		t.SetWriteDeadline(time.Now().Add(lastWord))
-		_, _ = t.Write(queue) // it is closed next
+		_, err = t.Write(queue)
 	}
 	e.duct.Store(nil)
+	return err == nil
 }

@@ -228,7 +228,9 @@ func (s *Session) conclude(err error) {
 	defer s.hangUp(s.farewell(e)) // who waits for the client id need not wait for that
 	d.leave(s)
 	s.withdraw()
-	d.wills.settle(s, e)
+	if s.out.isConnected() { // otherwise it never was the will of a session (MQTT-3.1.2-8)
+		d.wills.settle(s, e)
+	}
 	d.count.add(s)
 	switch {
 	case e.how == violated && e.err != nil:

@@ -28,6 +28,7 @@ func (x *External) visit(ctx context.Context, s *Session, clientID string, versi
 		deadline = time.Now().Add(willPatience)
 	}
 	c.SetDeadline(deadline)
+	defer context.AfterFunc(ctx, func() { c.SetDeadline(past) })()
 	v := &visitor{c: c, version: version}
 	defer v.buf.giveBack()
 	connect := mqtt.Connect{Version: version, CleanStart: true, ClientID: []byte(clientID), KeepAlive: 60}
@@ -46,6 +47,8 @@ func (x *External) visit(ctx context.Context, s *Session, clientID string, versi
 		return err
 	case ack.Code != mqtt.Success:
 		return fmt.Errorf("the broker refuses the door (0x%02X)", byte(ack.Code))
+	case ctx.Err() != nil: // the wake-up is on its way, but the broker was faster
+		return ctx.Err()
 	}
 	if err := do(v); err != nil {
 		return err

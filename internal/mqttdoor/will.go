@@ -152,16 +152,13 @@ var willRetries = []time.Duration{time.Second, 5 * time.Second}
 // send asks the rules again, as of now, and publishes.
 func (w *wills) send(s *Session, id *gate.Identity) {
 	d := w.door
-	m := &s.will.message
 	for try := 0; ; try++ {
-		if !w.may(s, id) { // M04, M05
+		allowed, err := w.try(s, id)
+		switch {
+		case !allowed: // M04, M05
 			d.log.Info("a will is not published: it is not allowed any more", "session", s.about())
 			return
-		}
-		ctx, cancel := context.WithTimeout(d.ctx, willPatience)
-		err := d.upstream.Publish(ctx, s, m)
-		cancel()
-		if err == nil {
+		case err == nil:
 			d.count.wills.Add(1)
 			return
 		}
@@ -172,18 +169,22 @@ func (w *wills) send(s *Session, id *gate.Identity) {
 	}
 }
 
-// may asks whether the identity is still somebody who may publish the will.
-func (w *wills) may(s *Session, id *gate.Identity) bool {
-	ctx, cancel := context.WithTimeout(w.door.ctx, willPatience)
+// try publishes once, if the identity is still somebody who may; an identity that the gate cuts meanwhile is not.
+func (w *wills) try(s *Session, id *gate.Identity) (allowed bool, err error) {
+	d := w.door
+	ctx, cancel := context.WithTimeout(d.ctx, willPatience)
 	defer cancel()
-	watch, why := w.door.gate.Watch(ctx, id, gate.Live{
-		Door: doorName, Kind: "request", Source: s.source.Addr(), About: "will of " + s.clientID, Cut: func(credential.Reason) {},
+	watch, why := d.gate.Watch(ctx, id, gate.Live{
+		Door: doorName, Kind: "request", Source: s.source.Addr(), About: "will of " + s.clientID, Cut: func(credential.Reason) { cancel() },
 	})
 	if why != credential.OK {
-		return false
+		return false, nil
 	}
 	defer watch.Close()
-	return s.mayWill(s.will) == credential.OK
+	if s.mayWill(s.will) != credential.OK {
+		return false, nil
+	}
+	return true, d.upstream.Publish(ctx, s, &s.will.message)
 }
 
 // mayWill asks whether a will may be published.

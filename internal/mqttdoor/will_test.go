@@ -3,7 +3,10 @@ package mqttdoor
 import (
 	"context"
 	"fmt"
+	"io"
+	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"cardea/internal/authority"
@@ -237,4 +240,62 @@ func TestWillsOfAServerThatStops(t *testing.T) {
 		}
 		h.nothing(witness)
 	})
+}
+
+// A CONNECT that was not accepted leaves no will (MQTT-3.1.2-8): clients that come again and again to a broker which refuses
+// them would make more and more of them.
+func TestWillOfARefusedConnect(t *testing.T) {
+	var wills atomic.Int32
+	r := newRelay(t, func(c net.Conn) {
+		b := make([]byte, 1000)
+		n, _ := c.Read(b)
+		if strings.Contains(string(b[:n]), "/will") {
+			wills.Add(1)
+		}
+		c.Write([]byte("\x20\x03\x00\x88\x00"))
+	})
+	h := newHouse(t, behindRelay(r))
+	w := h.device("pump", all)
+	for range 3 {
+		if code := h.knock(h.addr, w.config(mqtt.V5, leaving("state", 0))); code != mqtt.ServerUnavailable {
+			t.Errorf("0x%02X", byte(code))
+		}
+		h.gone("pump")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	h.must(h.door.Shutdown(ctx)) // which waits for wills
+	if n := wills.Load(); n > 0 {
+		t.Errorf("the broker was asked %d times to take a will", n)
+	}
+}
+
+// M05: a credential that is revoked while a slow broker is given the will ends that, too.
+func TestRevokedWhileTheWillIsSent(t *testing.T) {
+	asked, revoked := make(chan struct{}), make(chan struct{})
+	got := make(chan []byte, 1)
+	r := newRelay(t, func(c net.Conn) {
+		b := make([]byte, 1000)
+		n, _ := c.Read(b)
+		if !strings.Contains(string(b[:n]), "/will") {
+			c.Write([]byte("\x20\x03\x00\x00\x00"))
+			io.Copy(io.Discard, c)
+			return
+		}
+		close(asked)
+		<-revoked
+		c.Write([]byte("\x20\x03\x00\x00\x00"))
+		all, _ := io.ReadAll(c)
+		got <- all
+	})
+	h := newHouse(t, behindRelay(r))
+	w := h.device("pump", all)
+	h.connect(w, mqtt.V5, leaving("state", 0)).Drop()
+	<-asked
+	h.revoke(w)
+	close(revoked)
+	if b := <-got; len(b) > 0 {
+		t.Errorf("after the revocation the broker is sent % x", b)
+	}
+	h.eventually("the will is refused", func() bool { return strings.Contains(h.log.String(), "a will is not published") })
 }

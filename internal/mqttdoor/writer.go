@@ -92,6 +92,13 @@ func (w *writer) kill(why error) {
 	w.own = nil
 }
 
+// tear says that a packet was written in part, by somebody else.
+func (w *writer) tear() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.torn = true
+}
+
 // last writes the packet that ends everything, in a limited time, unless the peer is in the middle of another
 // one. It reports whether the peer may be waited for: it has taken all that it was sent.
 func (w *writer) last(p []byte, patience time.Duration) bool {
