@@ -45,6 +45,7 @@ type Session struct {
 	stays     bool          // the session outlives the connection
 	imposed   uint16        // keep alive in seconds that the CONNACK is to say; 0 for none
 	will      *will
+	resumed   bool // its CONNACK has passed; under the lock of the wills
 
 	in   inbound
 	out  outbound
