@@ -207,6 +207,9 @@ func (w *Watched) leave() {
 	}
 }
 
+// Identity returns whom the session is, as of the last look: Watch itself may have had to look again.
+func (w *Watched) Identity() *Identity { return w.identity() }
+
 func (w *Watched) identity() *Identity { return w.id.Load() }
 
 func (w *Watched) name() string {

@@ -336,7 +336,7 @@ func (o *outbound) connack(h mqtt.Head, b []byte) (verdict, error) {
 	if s.version == mqtt.V5 {
 		c.Props = s.connackProps(c.Props)
 	}
-	s.door.wills.resumed(s.key, s.clean)
+	s.door.wills.resumed(s)
 	if c.SessionPresent {
 		s.meanwhile(s.resume)
 	} else {

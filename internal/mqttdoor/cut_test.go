@@ -12,6 +12,7 @@ import (
 
 	"cardea/internal/authority"
 	"cardea/internal/credential"
+	"cardea/internal/gate"
 	"cardea/internal/mqtt"
 	"cardea/internal/testkit"
 )
@@ -329,5 +330,69 @@ func TestSessionsAreListed(t *testing.T) {
 	h.gone("pump")
 	if n := h.door.Stats(); n.Connects != 1 || n.MessagesIn != 2 || n.MessagesOut != 1 || n.Denied != 2 || n.Sessions != 0 {
 		t.Errorf("%+v", n)
+	}
+}
+
+// stuck is a broker that takes no client's farewell, for as long as it is not interrupted.
+type stuck struct{ Upstream }
+
+func (stuck) Run(_ context.Context, s *Session) error {
+	interrupted := make(chan struct{}, 100)
+	s.OnEnd(func() { interrupted <- struct{}{} })
+	for !s.over() {
+		if _, err := s.Next(); err != nil {
+			return err
+		}
+	}
+	<-interrupted
+	return nil
+}
+
+// M18: a client's farewell that a broker does not take keeps its session from nothing: it can be cut, and a server can stop.
+func TestCutAfterFarewell(t *testing.T) {
+	h := newHouse(t, func(h *house, c *Config) { c.Upstream = stuck{h.embedded()} })
+	w, other := h.device("pump", all), h.device("other", all)
+	for _, one := range []*who{w, other} {
+		c := h.raw(h.addr)
+		c.Write(mqtt.AppendConnect(nil, &mqtt.Connect{Version: mqtt.V311, CleanStart: true, ClientID: []byte(one.name), HasUser: true, User: []byte(one.token)}))
+		h.eventually("it is there", func() bool { return h.sessions(one.name) == 1 })
+		c.Write(mqtt.AppendDisconnect(nil, mqtt.V311, mqtt.Success, nil))
+		h.eventually("it has said farewell", func() bool {
+			h.door.mu.Lock()
+			defer h.door.mu.Unlock()
+			for s := range h.door.sessions {
+				if s.clientID == one.name {
+					return s.over()
+				}
+			}
+			return false
+		})
+	}
+	h.revoke(w)
+	h.gone("pump")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	h.must(h.door.Shutdown(ctx))
+}
+
+// A credential that changes between its proof and the watch: the session is whom the watch has found, and not somebody who
+// must be looked up again with every packet.
+func TestChangedBeforeTheWatch(t *testing.T) {
+	h := newHouse(t)
+	w := h.device("pump", all)
+	ctx := context.Background()
+	id, out := h.gate.Authenticate(ctx, &gate.Evidence{Token: w.token, Door: doorName})
+	if out.Reason != credential.OK {
+		t.Fatal(out)
+	}
+	_, err := h.authority.UpdatePrincipal(ctx, h.local, "pump", authority.PrincipalPatch{Attrs: &map[string]string{"site": "b"}})
+	h.must(err)
+	s := &Session{door: h.door}
+	if why := s.begin(ctx, id); why != credential.OK {
+		t.Fatal(why)
+	}
+	defer s.watch.Close()
+	if now := s.id.Load(); now.Attrs["site"] != "b" || !h.gate.Prompt(now) {
+		t.Errorf("the session is %+v", now.Holder)
 	}
 }

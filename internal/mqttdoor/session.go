@@ -48,6 +48,7 @@ type Session struct {
 	stays     bool          // the session outlives the connection
 	imposed   uint16        // keep alive in seconds that the CONNACK is to say; 0 for none
 	will      *will
+	resumed   bool // its CONNACK has passed; under the lock of the wills
 
 	in   inbound
 	out  outbound
@@ -103,15 +104,20 @@ func (e *ending) isOurs() bool {
 
 // finish ends the session, if nothing has ended it yet, and wakes whoever waits. It returns at once.
 func (s *Session) finish(e ending) bool {
-	if !s.end.CompareAndSwap(nil, &e) {
-		return false
+	first := s.end.CompareAndSwap(nil, &e)
+	if first || e.how == cut || e.how == silent { // a client's farewell may be stuck on its way to the broker
+		s.interrupt()
 	}
+	return first
+}
+
+// interrupt wakes whoever waits for either side of the session.
+func (s *Session) interrupt() {
 	s.hurry()
 	s.conn.SetReadDeadline(past)
 	if f := s.wake.Load(); f != nil {
 		(*f)()
 	}
-	return true
 }
 
 // patience is how long the client may be silent; 0 for ever (MQTT-3.1.2-22).
@@ -428,7 +434,9 @@ func (s *Session) begin(ctx context.Context, id *gate.Identity) credential.Reaso
 	w, why := s.door.gate.Watch(ctx, id, s.live())
 	s.watching.Lock()
 	defer s.watching.Unlock()
-	s.watch = w
+	if s.watch = w; why == credential.OK {
+		s.id.CompareAndSwap(id, w.Identity()) // unless it was told of a newer one
+	}
 	return why
 }
 

@@ -74,22 +74,23 @@ func (w *wills) settle(s *Session, e *ending) {
 	id, source := s.id.Load(), s
 	send := func() { w.send(source, id) }
 	delay := min(s.will.delay, s.will.expiry)
-	if other := w.door.owners.others(s); other != nil && delay > 0 && !other.clean {
-		return // the session goes on (MQTT-3.1.3-9)
-	} else if other != nil {
-		delay = 0
-	}
 	if delay == 0 {
 		w.begin(send)
 		return
 	}
-	w.wait(s.key, time.Duration(delay)*time.Second, send)
-}
-
-// wait sends after a delay, unless the session is resumed.
-func (w *wills) wait(key string, delay time.Duration, send func()) {
+	other := w.door.owners.others(s)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	switch {
+	case other == nil || !other.resumed: // one that is on its way may be refused; if it is not, resumed finds the will
+		w.wait(s.key, time.Duration(delay)*time.Second, send)
+	case other.clean:
+		w.start(send)
+	} // otherwise the session goes on (MQTT-3.1.3-9)
+}
+
+// wait sends after a delay, unless the session is resumed. The lock is held.
+func (w *wills) wait(key string, delay time.Duration, send func()) {
 	if w.over {
 		return
 	}
@@ -112,16 +113,18 @@ func (w *wills) wait(key string, delay time.Duration, send func()) {
 }
 
 // resumed is told that a session begins: a will of the one before is not sent if it goes on, and at once if it ends.
-func (w *wills) resumed(key string, clean bool) {
+func (w *wills) resumed(s *Session) {
 	w.mu.Lock()
-	one := w.of[key]
-	if one != nil {
-		one.timer.Stop()
-		delete(w.of, key)
+	defer w.mu.Unlock()
+	s.resumed = true
+	one := w.of[s.key]
+	if one == nil {
+		return
 	}
-	w.mu.Unlock()
-	if one != nil && clean {
-		w.begin(one.send)
+	one.timer.Stop()
+	delete(w.of, s.key)
+	if s.clean {
+		w.start(one.send)
 	}
 }
 
@@ -129,6 +132,11 @@ func (w *wills) resumed(key string, clean bool) {
 func (w *wills) begin(send func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.start(send)
+}
+
+// start is begin. The lock is held.
+func (w *wills) start(send func()) {
 	if w.over {
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -298,4 +299,39 @@ func TestRevokedWhileTheWillIsSent(t *testing.T) {
 		t.Errorf("after the revocation the broker is sent % x", b)
 	}
 	h.eventually("the will is refused", func() bool { return strings.Contains(h.log.String(), "a will is not published") })
+}
+
+// A client that comes back and is refused has not resumed its session: the will goes on waiting.
+func TestDelayedWillThenRefusedReconnect(t *testing.T) {
+	var n atomic.Int32
+	goOn := make(chan struct{})
+	release := sync.OnceFunc(func() { close(goOn) })
+	defer release()
+	r := newRelay(t, func(c net.Conn) {
+		c.Read(make([]byte, 1000))
+		if n.Add(1) == 1 {
+			c.Write([]byte("\x20\x03\x00\x00\x00"))
+			io.Copy(io.Discard, c)
+			return
+		}
+		<-goOn
+		c.Write([]byte("\x20\x03\x00\x88\x00"))
+	})
+	h := newHouse(t, behindRelay(r))
+	w := h.device("pump", all)
+	first := h.connect(w, mqtt.V5, staying, leaving("state", 1000))
+	second := testkit.DialMQTT(t, h.addr, testkit.MQTTConfig{})
+	second.Send(mqtt.AppendConnect(nil, &mqtt.Connect{Version: mqtt.V5, ClientID: []byte("pump"), HasUser: true, User: []byte(w.token)}))
+	h.eventually("the second one is on its way", func() bool { return n.Load() == 2 })
+	first.Drop()
+	h.eventually("the first one ends", func() bool { return h.door.Stats().Sessions == 1 })
+	h.eventually("its will waits", func() bool { return h.waiting() == 1 })
+	release()
+	if p := second.Expect(mqtt.CONNACK); p.Connack.Code == mqtt.Success {
+		t.Error("the second one is let in")
+	}
+	h.gone("pump")
+	if h.waiting() != 1 {
+		t.Error("the will waits no more")
+	}
 }
