@@ -141,9 +141,9 @@ func (x *External) note(err error) {
 // Run implements [Upstream]: two pumps.
 func (x *External) Run(ctx context.Context, s *Session) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	s.OnEnd(cancel)
 	c, err := x.dial(ctx, s)
+	cancel() // it holds memory of a session that may last for months
 	if err != nil {
 		return nil //nolint:nilerr // it is logged once, not for each client; the client is told 0x88
 	}

@@ -182,7 +182,9 @@ func TestMalformedConnects(t *testing.T) {
 			b[rng.IntN(len(b))] = byte(rng.Uint32())
 		}
 		c := &memoryConn{in: b[:rng.IntN(len(b)+1)]}
-		h.door.serve(c, l, peer{})
+		if s := h.door.greet(c, l, peer{}); s != nil {
+			s.serve()
+		}
 		if !c.closed.Load() {
 			t.Fatalf("not closed after % x", b)
 		}

@@ -109,8 +109,15 @@ func (d *Door) take(c net.Conn, l *Listener) {
 		return
 	}
 	d.running.Go(func() {
-		defer d.seats.Leave(addr)
-		d.shake(c, l, proxy)
+		s := d.shake(c, l, proxy)
+		if s == nil {
+			d.seats.Leave(addr)
+			return
+		}
+		d.running.Go(func() { // anew: the stack of this goroutine has grown, and a session may last for months
+			defer d.seats.Leave(addr)
+			s.serve()
+		})
 	})
 }
 
@@ -123,15 +130,15 @@ func (l *Listener) speaksFor(addr netip.Addr) bool {
 	return false
 }
 
-// shake serves a connection, after what precedes the CONNECT.
-func (d *Door) shake(c net.Conn, l *Listener, proxy bool) {
+// shake makes a session of a connection; nil if nothing comes of it.
+func (d *Door) shake(c net.Conn, l *Listener, proxy bool) *Session {
 	p := peer{source: addrPort(c.RemoteAddr()), local: addrPort(c.LocalAddr())}
 	ready, ok := d.prepare(c, l, proxy, &p)
 	if !ok {
 		c.Close()
-		return
+		return nil
 	}
-	d.serve(ready, l, p)
+	return d.greet(ready, l, p)
 }
 
 // prepare reads a PROXY header and speaks TLS, where that is due.
@@ -160,6 +167,7 @@ func (d *Door) prepare(c net.Conn, l *Listener, proxy bool, p *peer) (net.Conn, 
 	if err := t.HandshakeContext(d.ctx); err != nil {
 		d.count.handshakes.Add(1)
 		d.failures.Note(p.source.Addr())
+		d.tell(p.source.Addr(), "a connection was refused", "the TLS handshake failed", nil)
 		d.log.Debug("TLS handshake failed", "listener", l.Name, "source", p.source.Addr().String(), "error", err)
 		return nil, false
 	}
@@ -176,31 +184,47 @@ func addrPort(a net.Addr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// serve is one connection from its CONNECT to its end.
-func (d *Door) serve(c net.Conn, l *Listener, p peer) {
+// greet reads the CONNECT and returns the session that it begins; nil if it begins none, and the client was told.
+func (d *Door) greet(c net.Conn, l *Listener, p peer) (s *Session) {
 	if t, ok := c.(*net.TCPConn); ok {
 		c = &end{conn: t}
 	}
-	s := &Session{door: d, listener: l, conn: c, source: p.source, local: p.local}
+	s = &Session{door: d, listener: l, conn: c, source: p.source, local: p.local}
 	s.w.conn = c
 	s.in.init(s)
 	s.out.init(s)
-	defer s.in.buf.giveBack()
 	defer func() {
-		if v := recover(); v != nil { // M22: of greeting or concluding; Next and Write have their own
-			d.log.Error("an MQTT connection was ended by a fault of the door", "source", p.source.Addr().String(), "panic", v)
-			s.abandon()
+		if v := recover(); v != nil { // M22
+			s.faulty(v)
+			s = nil
 		}
 	}()
 	if !s.open(d.ctx, p) {
-		return
+		s.in.buf.giveBack()
+		return nil
 	}
 	s.lastActive.Store(d.now())
 	if !d.enter(s) {
 		s.finish(ending{how: cut, reason: credential.Draining, code: mqtt.ServerShuttingDown})
 	}
-	err := d.run(s)
-	s.conclude(err)
+	return s
+}
+
+// serve is a session from its CONNECT to its end.
+func (s *Session) serve() {
+	defer s.in.buf.giveBack()
+	defer func() {
+		if v := recover(); v != nil { // M22: of concluding; Next and Write have their own
+			s.faulty(v)
+		}
+	}()
+	s.conclude(s.door.run(s))
+}
+
+// faulty ends a session that a fault of the door has left half done.
+func (s *Session) faulty(v any) {
+	s.door.log.Error("an MQTT connection was ended by a fault of the door", "source", s.source.Addr().String(), "panic", v)
+	s.abandon()
 }
 
 // run hands the session to the broker. A fault of the broker's ends this session alone.

@@ -101,7 +101,9 @@ func (d *Door) serveWebSocket(w http.ResponseWriter, r *http.Request, l *Listene
 		p.leaf = verifiedLeaf(r.TLS)
 	}
 	c := d.newWebConn(ws)
-	d.serve(c, l, p)
+	if s := d.greet(c, l, p); s != nil {
+		s.serve()
+	}
 	c.Close()
 	<-c.done
 }
