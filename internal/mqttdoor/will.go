@@ -31,6 +31,11 @@ func newWill(c *mqtt.Connect) *will {
 	return w
 }
 
+// size is the memory that a will keeps while it waits, in bytes, about: its session's is a part.
+func (w *will) size() int {
+	return 4<<10 + len(w.message.Topic) + len(w.message.Payload) + len(w.message.Props)
+}
+
 // isDue says whether a will is to be sent after a session has ended so. What the gate has cut says nothing any more,
 // unless an administrator only kicked it; a server that stops does not speak for its clients, who go to another one.
 func (e *ending) isDue() bool {
@@ -48,6 +53,7 @@ type wills struct {
 	door *Door
 	mu   sync.Mutex
 	of   map[string]*waiting // by the session's key
+	room int                 // bytes that may wait further
 	n    sync.WaitGroup      // those being sent
 	over bool
 
@@ -57,13 +63,17 @@ type wills struct {
 type waiting struct {
 	timer *time.Timer
 	send  func()
+	size  int // in bytes, about
 }
+
+// maxWaiting bounds the memory of the wills that wait, in bytes; a delay may be of 136 years.
+const maxWaiting = 64 << 20
 
 // maxSending bounds wills that are sent at the same time: a network that breaks makes many.
 const maxSending = 32
 
 func (w *wills) init(d *Door) {
-	w.door, w.of, w.slots = d, map[string]*waiting{}, make(chan struct{}, maxSending)
+	w.door, w.of, w.room, w.slots = d, map[string]*waiting{}, maxWaiting, make(chan struct{}, maxSending)
 }
 
 // settle does with the will of a session that is over what is due.
@@ -83,33 +93,44 @@ func (w *wills) settle(s *Session, e *ending) {
 	defer w.mu.Unlock()
 	switch {
 	case other == nil || !other.resumed: // one that is on its way may be refused; if it is not, resumed finds the will
-		w.wait(s.key, time.Duration(delay)*time.Second, send)
+		w.wait(s.key, time.Duration(delay)*time.Second, &waiting{send: send, size: s.will.size()})
 	case other.clean:
 		w.start(send)
 	} // otherwise the session goes on (MQTT-3.1.3-9)
 }
 
-// wait sends after a delay, unless the session is resumed. The lock is held.
-func (w *wills) wait(key string, delay time.Duration, send func()) {
+// wait sends after a delay, unless the session is resumed; at once if there is no room to keep it. The lock is held.
+func (w *wills) wait(key string, delay time.Duration, one *waiting) {
 	if w.over {
 		return
 	}
-	if old := w.of[key]; old != nil {
-		old.timer.Stop()
+	w.forget(key)
+	if one.size > w.room {
+		w.start(one.send)
+		return
 	}
-	one := &waiting{send: send}
 	w.of[key] = one
+	w.room -= one.size
 	one.timer = time.AfterFunc(delay, func() {
 		w.mu.Lock()
-		due := w.of[key] == one
-		if due {
-			delete(w.of, key)
-		}
-		w.mu.Unlock()
-		if due {
-			w.begin(send)
+		defer w.mu.Unlock()
+		if w.of[key] == one {
+			w.forget(key)
+			w.start(one.send)
 		}
 	})
+}
+
+// forget takes the will that waits for a session, if there is one, and returns it. The lock is held.
+func (w *wills) forget(key string) *waiting {
+	one := w.of[key]
+	if one == nil {
+		return nil
+	}
+	one.timer.Stop()
+	delete(w.of, key)
+	w.room += one.size
+	return one
 }
 
 // resumed is told that a session begins: a will of the one before is not sent if it goes on, and at once if it ends.
@@ -117,13 +138,7 @@ func (w *wills) resumed(s *Session) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s.resumed = true
-	one := w.of[s.key]
-	if one == nil {
-		return
-	}
-	one.timer.Stop()
-	delete(w.of, s.key)
-	if s.clean {
+	if one := w.forget(s.key); one != nil && s.clean {
 		w.start(one.send)
 	}
 }
@@ -206,10 +221,9 @@ func (s *Session) mayWill(w *will) credential.Reason {
 func (w *wills) close() {
 	w.mu.Lock()
 	w.over = true
-	for _, one := range w.of {
-		one.timer.Stop()
+	for key := range w.of {
+		w.forget(key)
 	}
-	clear(w.of)
 	w.mu.Unlock()
 	w.n.Wait()
 }

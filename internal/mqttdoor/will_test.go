@@ -225,6 +225,42 @@ func TestWillDelayIsBoundedBySession(t *testing.T) {
 	}
 }
 
+// Wills that wait have bounded memory: one for which there is no room is sent at once, and who comes back makes room.
+func TestWaitingWillsAreBounded(t *testing.T) {
+	h := newHouse(t)
+	w := h.device("pump", all)
+	witness := h.witness(mqtt.V5)
+	wills := &h.door.wills
+	room := func() int {
+		wills.mu.Lock()
+		defer wills.mu.Unlock()
+		return wills.room
+	}
+	wills.mu.Lock()
+	wills.room = 2*(4<<10) + 4<<9 // for two, not for three
+	wills.mu.Unlock()
+	before := room()
+	drop := func(id string) { h.connect(w, mqtt.V5, called(id), staying, leaving("state", 1000)).Drop() }
+	for i := range 2 {
+		drop(fmt.Sprintf("pump:%d", i))
+		h.eventually("the will waits", func() bool { return h.waiting() == i+1 })
+	}
+	h.nothing(witness)
+	drop("pump:2")
+	if p := witness.Message(); p.Payload != "will of pump:2" {
+		t.Errorf("published: %q", p.Payload)
+	}
+	for i := range 2 {
+		h.connect(w, mqtt.V5, called(fmt.Sprintf("pump:%d", i)), staying).Disconnect()
+	}
+	if n := room(); n != before {
+		t.Errorf("%d bytes of room, not %d", n, before)
+	}
+	drop("pump:2")
+	h.eventually("the will waits", func() bool { return h.waiting() == 1 })
+	h.nothing(witness)
+}
+
 // A server that stops does not speak for its clients, who go to another one: wills that wait are forgotten, those of live sessions are
 // not sent, and Shutdown waits for neither.
 func TestWillsOfAServerThatStops(t *testing.T) {
