@@ -21,6 +21,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
 	paho311 "github.com/eclipse/paho.mqtt.golang"
 	paho311packets "github.com/eclipse/paho.mqtt.golang/packets"
@@ -196,7 +197,7 @@ func (l login) connect5(ctx context.Context, conf paho.ClientConfig) (*paho.Clie
 	if err != nil {
 		return nil, err
 	}
-	conf.Conn = conn
+	conf.Conn = packets.NewThreadSafeConn(conn) // over TLS its packets would else be torn: it writes a packet in pieces, from several goroutines
 	client := paho.NewClient(conf)
 	ack, err := client.Connect(ctx, &paho.Connect{
 		ClientID: l.id, CleanStart: true, KeepAlive: 30,
