@@ -144,7 +144,7 @@ func (m *mqttConfig) upstreamTLS(host string) (*tls.Config, error) {
 // startMQTT serves the listeners.
 func (n *node) startMQTT(ctx context.Context) {
 	if n.broker != nil {
-		k := &retainedKeeper{store: n.store, broker: n.broker, keep: n.config.MQTT.KeepRetained}
+		k := &retainedKeeper{store: n.store, gate: n.gate, broker: n.broker, keep: n.config.MQTT.KeepRetained}
 		n.behind.Go(func() {
 			k.run(ctx, func(err error) {
 				if ctx.Err() == nil {

@@ -7,6 +7,7 @@ import (
 
 	"cardea/internal/broker"
 	"cardea/internal/credential"
+	"cardea/internal/gate"
 	"cardea/internal/store"
 )
 
@@ -17,6 +18,7 @@ import (
 // change feed, so that it costs what changes cost, and looks at everybody once, at the start.
 type retainedKeeper struct {
 	store  *store.Store
+	gate   *gate.Gate
 	broker *broker.Broker
 	keep   bool  // retained messages stay, whoever published them
 	seen   int64 // revision
@@ -134,6 +136,9 @@ func (k *retainedKeeper) remove(ctx context.Context, owners map[owner]bool) erro
 		o, ok := ownerOf(clientID)
 		return !ok || !gone[o]
 	}
+	if err := k.cut(ctx, owners); err != nil {
+		return err
+	}
 	if len(owners) > 0 && !k.keep {
 		k.broker.Retained(func(_, publisher string) bool { return keep(owners, publisher) })
 	}
@@ -141,6 +146,16 @@ func (k *retainedKeeper) remove(ctx context.Context, owners map[owner]bool) erro
 		k.broker.Sessions(func(clientID string) bool { return keep(deleted, clientID) })
 	}
 	return nil
+}
+
+// cut returns when the sessions of owners are cut. The gate does that for each change, perhaps at the same moment: but it must be done
+// before the broker ends anything, or what is on its way would be retained afterwards, and a client be told another reason.
+func (k *retainedKeeper) cut(ctx context.Context, owners map[owner]bool) error {
+	var touched []credential.Touch
+	for o := range owners {
+		touched = append(touched, credential.Touch{Org: o.org, Subject: credential.Subject{Kind: "principal", ID: o.id}})
+	}
+	return k.gate.Apply(ctx, touched)
 }
 
 // standing says whether a principal exists, and whether it could prove that it does.
