@@ -18,9 +18,11 @@ func measured(t testing.TB) (s *Session, packets map[string][]byte) {
 	h.device("pump", rulesOfFive...)
 	c := h.connect(h.another("pump"), mqtt.V5)
 	c.Subscribe(testkit.Filter("dev/#", 0))
+	h.door.mu.Lock()
 	for one := range h.door.sessions {
 		s = one
 	}
+	h.door.mu.Unlock()
 	payload := make([]byte, 256)
 	publish := func(topic string, qos byte, alias uint32) []byte {
 		p := mqtt.Publish{Topic: []byte(topic), QoS: qos}
