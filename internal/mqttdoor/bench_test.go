@@ -21,11 +21,16 @@ type bench struct {
 	id *gate.Identity
 }
 
-// newBench makes a door with a device whose rules are good for all kinds of answers.
-func newBench(t testing.TB) *bench {
+// rulesOfAllKinds are good for all kinds of answers.
+var rulesOfAllKinds = []string{
+	"allow mqtt:publish a/#", "deny mqtt:publish a/secret/#", "allow mqtt:publish q qos=0,1 retain=false",
+	"allow mqtt:subscribe a/+", "allow mqtt:subscribe b/#", "deny mqtt:subscribe b/secret",
+}
+
+// newBench makes a door with a device that has these rules.
+func newBench(t testing.TB, rules ...string) *bench {
 	h := newHouse(t)
-	w := h.device("pump", "allow mqtt:publish a/#", "deny mqtt:publish a/secret/#", "allow mqtt:publish q qos=0,1 retain=false",
-		"allow mqtt:subscribe a/+", "allow mqtt:subscribe b/#", "deny mqtt:subscribe b/secret")
+	w := h.device("pump", rules...)
 	id, out := h.gate.Authenticate(t.Context(), &gate.Evidence{Token: w.token, Door: doorName})
 	if out.Reason != 0 {
 		t.Fatal(out)

@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"cardea/internal/mqtt"
-	"cardea/internal/testkit"
 )
 
 // rulesOfFive is a device with five rules of which the last allows, and a template is on the way.
@@ -12,17 +11,9 @@ var rulesOfFive = []string{
 	"allow mqtt:publish other/#", "deny mqtt:* dev/+/secret", "allow mqtt:* own/${principal}/#", "allow mqtt:subscribe dev/#", "allow mqtt:publish dev/+/telemetry/#",
 }
 
-// measured is a session with packets that are judged again and again.
+// measured is a session that nobody serves, with packets that are judged again and again.
 func measured(t testing.TB) (s *Session, packets map[string][]byte) {
-	h := newHouse(t)
-	h.device("pump", rulesOfFive...)
-	c := h.connect(h.another("pump"), mqtt.V5)
-	c.Subscribe(testkit.Filter("dev/#", 0))
-	h.door.mu.Lock()
-	for one := range h.door.sessions {
-		s = one
-	}
-	h.door.mu.Unlock()
+	s = newBench(t, rulesOfFive...).session(mqtt.V5, &script{})
 	payload := make([]byte, 256)
 	publish := func(topic string, qos byte, alias uint32) []byte {
 		p := mqtt.Publish{Topic: []byte(topic), QoS: qos}

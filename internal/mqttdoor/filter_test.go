@@ -88,7 +88,7 @@ func TestFilterAgainstNaiveModel(t *testing.T) {
 	if soaking {
 		frames = 10_000_000
 	}
-	b := newBench(t)
+	b := newBench(t, rulesOfAllKinds...)
 	seed := uint64(time.Now().UnixNano())
 	if os.Getenv("CARDEA_SEED") != "" {
 		fmt.Sscan(os.Getenv("CARDEA_SEED"), &seed)
@@ -111,7 +111,7 @@ func TestFilterAgainstNaiveModel(t *testing.T) {
 
 // Each split of a session at one place lets the same through.
 func TestFilterAtEveryBoundary(t *testing.T) {
-	b := newBench(t)
+	b := newBench(t, rulesOfAllKinds...)
 	for _, v := range versions {
 		rng := rand.New(rand.NewPCG(7, uint64(v)))
 		for range 20 {
@@ -140,7 +140,7 @@ func TestFilterAtEveryBoundary(t *testing.T) {
 
 // FuzzFilter is the same, by the fuzzer's own mutations.
 func FuzzFilter(f *testing.F) {
-	b := newBench(f)
+	b := newBench(f, rulesOfAllKinds...)
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 50 {
 		for _, v := range versions {
