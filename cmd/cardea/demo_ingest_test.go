@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -219,7 +218,7 @@ func TestIngestAcknowledgesWhatIsStored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var log lockedBuffer
+	var log testkit.Log
 	run := func(u *upstream) *ingest {
 		in := &ingest{up: u, token: strings.TrimSpace(string(raw)), log: slog.New(slog.NewTextHandler(&log, nil))}
 		in.dial = func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", k.MQTT) }
@@ -248,24 +247,6 @@ func TestIngestAcknowledgesWhatIsStored(t *testing.T) {
 	if strings.Contains(log.String(), token) {
 		t.Error("the log holds a token")
 	}
-}
-
-// lockedBuffer is a log that is read while it is written.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // A demo that is killed loses nothing that was acknowledged to a publisher at QoS 1.

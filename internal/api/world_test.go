@@ -11,7 +11,6 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,6 +22,7 @@ import (
 	"cardea/internal/keyring"
 	"cardea/internal/secret"
 	"cardea/internal/store"
+	"cardea/internal/testkit"
 	"cardea/internal/view"
 )
 
@@ -36,30 +36,13 @@ type world struct {
 	net    *httptest.Server // with bearer credentials, and what is public
 	socket *httptest.Server // the local administrator
 	admin  string           // a token that may everything
-	logged *buffer
+	logged *testkit.Log
 	ready  error
-}
-
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{TB: t, logged: &buffer{}}
+	w := &world{TB: t, logged: &testkit.Log{}}
 	log := slog.New(slog.NewTextHandler(w.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	dir := t.TempDir()
 	var err error

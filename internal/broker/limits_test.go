@@ -1,36 +1,15 @@
 package broker
 
 import (
-	"bytes"
 	"fmt"
-	"log/slog"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"cardea/internal/mqtt"
+	"cardea/internal/testkit"
 )
-
-// log is a place for log lines.
-type log struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *log) count(what string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.b.String(), what)
-}
-
-func (l *log) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
 // M17: a consumer that never reads holds up nobody, and what it makes the broker keep has an end.
 func TestConsumerThatNeverReads(t *testing.T) {
@@ -66,8 +45,8 @@ func TestQueuesAreBounded(t *testing.T) {
 		"total":    {TotalBytes: 10 * (100 + 1 + 128)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var out log
-			b, addr := start(t, Config{Limits: limits, Log: out.logger()})
+			var out testkit.Log
+			b, addr := start(t, Config{Limits: limits, Log: out.Logger()})
 			sub := connect(t, addr, mqtt.V5, "sub", lasting)
 			sub.subscribe("t")
 			sub.vanish(b, "sub")
@@ -79,7 +58,7 @@ func TestQueuesAreBounded(t *testing.T) {
 			if s.Waiting < 9 || s.Waiting > 10 || s.Refused < 5 {
 				t.Errorf("%d wait, %d were refused", s.Waiting, s.Refused)
 			}
-			if n := out.count("queue is full"); n != 1 {
+			if n := out.Count("queue is full"); n != 1 {
 				t.Errorf("it was said %d times", n)
 			}
 			sub, _ = present(t, addr, mqtt.V5, "sub", lasting)
@@ -192,8 +171,8 @@ func (f *faulty) Write(b []byte) (int, error) {
 
 // TestPanic: a panic ends its connection, is said once and without what it was about, and nothing stays locked (M22).
 func TestPanic(t *testing.T) {
-	var out log
-	b, addr := start(t, Config{Log: out.logger()})
+	var out testkit.Log
+	b, addr := start(t, Config{Log: out.Logger()})
 	other := connect(t, addr, mqtt.V5, "other")
 	other.subscribe("#")
 	for range 3 {
@@ -216,8 +195,8 @@ func TestPanic(t *testing.T) {
 	if s.Panics < 6 || s.Connections != 1 || s.Sessions != 1 {
 		t.Errorf("%+v", s)
 	}
-	if out.count("panicked") != 1 || out.count("secret") != 0 {
-		t.Errorf("the log: %s", out.b.String())
+	if out.Count("panicked") != 1 || out.Count("secret") != 0 {
+		t.Errorf("the log: %s", out.String())
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"cardea/internal/mqtt"
+	"cardea/internal/testkit"
 )
 
 // startOn starts a broker on a disk and a port.
@@ -47,12 +48,12 @@ func aSegment(t *testing.T, n int) (data []byte, begins []int) {
 }
 
 // left returns what a broker delivers that has a segment, and what it says.
-func left(t *testing.T, data []byte) (messages []string, out *log, d *memory) {
+func left(t *testing.T, data []byte) (messages []string, out *testkit.Log, d *memory) {
 	t.Helper()
 	d = newMemory()
 	d.files[segmentName(1)] = &memoryFile{disk: d, data: bytes.Clone(data), synced: bytes.Clone(data), linked: true}
-	out = &log{}
-	b, addr := startOn(t, d, Config{Log: out.logger()})
+	out = &testkit.Log{}
+	b, addr := startOn(t, d, Config{Log: out.Logger()})
 	sub, there := present(t, addr, mqtt.V5, "sub", lasting)
 	if there {
 		s := b.session("sub")
@@ -89,14 +90,14 @@ func TestTornTail(t *testing.T) {
 					t.Fatalf("cut at %d: %q", at, got)
 				}
 			}
-			if out.count("damaged") > 0 {
+			if out.Count("damaged") > 0 {
 				t.Fatalf("cut at %d is said to be damage", at)
 			}
 		}
 	}
-	if _, out, d := left(t, data[:begins[2]+20]); out.count("cut off") != 1 {
+	if _, out, d := left(t, data[:begins[2]+20]); out.Count("cut off") != 1 {
 		t.Error("it is not said")
-	} else if b, err := newBroker(Config{Log: out.logger()}, d); err != nil || out.count("cut off") != 1 {
+	} else if b, err := newBroker(Config{Log: out.Logger()}, d); err != nil || out.Count("cut off") != 1 {
 		t.Error("it is said again", err)
 	} else {
 		b.Close()
@@ -122,8 +123,8 @@ func TestDamage(t *testing.T) {
 		if d.files[segmentName(1)+".damaged"] == nil && at >= headerSize || d.files[segmentName(1)] != nil && at >= headerSize {
 			t.Fatalf("byte %d: the file is not put aside", at)
 		}
-		if out.count("is damaged") != 1 && at >= headerSize {
-			t.Fatalf("byte %d: it is not said: %s", at, out.b.String())
+		if out.Count("is damaged") != 1 && at >= headerSize {
+			t.Fatalf("byte %d: it is not said: %s", at, out.String())
 		}
 	}
 }
@@ -133,15 +134,15 @@ func TestSegmentThatWasBeingMade(t *testing.T) {
 	header := appendHeader(nil, 1)
 	for _, made := range [][]byte{nil, header[:10], make([]byte, headerSize+ahead), append(header[:20:20], make([]byte, 100)...)} {
 		_, out, d := left(t, made)
-		if out.count("damaged") > 0 {
+		if out.Count("damaged") > 0 {
 			t.Errorf("% x is said to be damage", made[:min(len(made), headerSize)])
 		}
-		b, err := newBroker(Config{Log: out.logger()}, d.kill())
+		b, err := newBroker(Config{Log: out.Logger()}, d.kill())
 		if err != nil {
 			t.Fatal(err)
 		}
 		b.Close()
-		if out.count("damaged") > 0 {
+		if out.Count("damaged") > 0 {
 			t.Errorf("% x is said to be damage the next time", made[:min(len(made), headerSize)])
 		}
 	}
@@ -156,7 +157,7 @@ func TestDamagedBeginning(t *testing.T) {
 	if f := d.files[segmentName(1)+".damaged"]; f == nil || !bytes.Equal(f.data[:len(bad)], bad) {
 		t.Error("it was not put aside")
 	}
-	if out.count("is damaged") != 1 {
+	if out.Count("is damaged") != 1 {
 		t.Error("it was not said")
 	}
 }
@@ -278,8 +279,8 @@ func TestLiveBytes(t *testing.T) {
 // TestDiskFails: what cannot be kept is refused, by a code or the end of the connection, it is said once, and it ends by itself.
 func TestDiskFails(t *testing.T) {
 	d := newMemory()
-	var out log
-	b, addr := startOn(t, d, Config{Log: out.logger()})
+	var out testkit.Log
+	b, addr := startOn(t, d, Config{Log: out.Logger()})
 	sub := connect(t, addr, mqtt.V5, "sub", lasting)
 	sub.subscribe("t")
 	sub.bye()
@@ -307,7 +308,7 @@ func TestDiskFails(t *testing.T) {
 	if code := pub.subscribeAs(filter("x", 1), 0); code != mqtt.QuotaExceeded {
 		t.Errorf("SUBACK 0x%02X", byte(code))
 	}
-	if n := out.count("cannot be written"); n != 1 {
+	if n := out.Count("cannot be written"); n != 1 {
 		t.Errorf("it was said %d times", n)
 	}
 	d.setBroken(false)

@@ -1,7 +1,6 @@
 package grpcdoor
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -27,6 +26,7 @@ import (
 	"cardea/internal/keyring"
 	"cardea/internal/secret"
 	"cardea/internal/store"
+	"cardea/internal/testkit"
 	cardeav1 "cardea/proto/cardea/v1"
 )
 
@@ -41,25 +41,8 @@ type world struct {
 	addr   string
 	roots  *x509.CertPool
 	local  authority.Caller
-	logged *buffer
+	logged *testkit.Log
 	clock  *clock
-}
-
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // clock is the system's, and can be put forward.
@@ -82,7 +65,7 @@ func (c *clock) add(d time.Duration) {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{TB: t, logged: &buffer{}, clock: &clock{}}
+	w := &world{TB: t, logged: &testkit.Log{}, clock: &clock{}}
 	log := slog.New(slog.NewTextHandler(w.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	dir := t.TempDir()
 	var err error

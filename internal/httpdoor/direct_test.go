@@ -19,18 +19,13 @@ import (
 	"testing"
 	"time"
 
-	"cardea/internal/authority"
-	"cardea/internal/credential"
 	"cardea/internal/intake"
 )
 
 // counted is a house that counts what net/http is given.
 func counted(t testing.TB, changes ...func(*house, *Config)) (*house, *atomic.Int64) {
 	var n atomic.Int64
-	h := &house{TB: t, log: &lines{}, local: authority.Caller{
-		Org: credential.DefaultOrg, Local: true, Actor: credential.Actor{Principal: "local", Source: "socket", Door: "api"},
-	}}
-	h.found(nil)
+	h := founded(t)
 	c := Config{Gate: h.gate, TokenAuth: true}
 	for _, f := range changes {
 		f(h, &c)

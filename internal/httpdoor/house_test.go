@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -25,8 +24,8 @@ import (
 	"cardea/internal/ca"
 	"cardea/internal/credential"
 	"cardea/internal/gate"
-	"cardea/internal/keyring"
-	"cardea/internal/store"
+	"cardea/internal/testkit"
+	"cardea/internal/testkit/foundation"
 )
 
 func TestMain(m *testing.M) {
@@ -44,35 +43,14 @@ type house struct {
 	ca        *ca.CA
 	door      *Door
 	addr      string // of the door
-	log       *lines
+	log       *testkit.Log
 	local     authority.Caller
-}
-
-// lines is a log that can be read.
-type lines struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // newHouse opens a house whose door forwards routes, "PREFIX=URL". changes are made to the door's configuration.
 func newHouse(t testing.TB, routes []string, changes ...func(*house, *Config)) *house {
 	t.Helper()
-	h := &house{TB: t, log: &lines{}, local: authority.Caller{
-		Org: credential.DefaultOrg, Local: true, Actor: credential.Actor{Principal: "local", Source: "socket", Door: "api"},
-	}}
-	h.found(static(routes))
+	h := founded(t, static(routes)...)
 	c := Config{Gate: h.gate, TokenAuth: true, Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	for _, f := range changes {
 		f(h, &c)
@@ -99,33 +77,11 @@ func (h *house) must(err error) {
 	}
 }
 
-// found starts all that stands behind the door.
-func (h *house) found(routes []credential.Route) {
-	h.Helper()
-	ctx, dir := context.Background(), h.TempDir()
-	s, err := store.Open(ctx, store.Config{URL: "sqlite:" + filepath.Join(dir, "cardea.db"), Poll: 20 * time.Millisecond})
-	h.must(err)
-	h.Cleanup(func() { s.Close() })
-	ks, err := keyring.Open(keyring.Config{Dir: dir}, false, "")
-	h.must(err)
-	ring, issuer, err := authority.Bootstrap(ctx, s, ks, time.Now, slog.New(slog.DiscardHandler))
-	h.must(err)
-	h.ca = issuer
-	keys, err := s.Keys(ctx)
-	h.must(err)
-	signer, err := authority.IdentitySigner(ring, keys)
-	h.must(err)
-	publics, err := authority.IdentityPublics(keys)
-	h.must(err)
-	h.gate, err = gate.New(gate.Config{Store: s, Signer: signer, Keys: publics, Issuer: "https://cardea.test", StaticRoutes: routes})
-	h.must(err)
-	run, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() { defer close(done); h.gate.Run(run) }()
-	h.Cleanup(func() { cancel(); <-done; h.gate.Close() })
-	h.must(h.gate.Await(ctx))
-	h.authority, err = authority.New(authority.Config{Store: s, Gate: h.gate, Ring: ring, CA: issuer})
-	h.must(err)
+// founded is a house without a door.
+func founded(t testing.TB, routes ...credential.Route) *house {
+	t.Helper()
+	f := foundation.New(t, routes...)
+	return &house{TB: t, log: &testkit.Log{}, authority: f.Authority, gate: f.Gate, ca: f.CA, local: f.Local}
 }
 
 // open lets the door serve on a free port.

@@ -1,10 +1,7 @@
 package intake
 
 import (
-	"bytes"
 	"net/netip"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,34 +20,7 @@ func nth(i int) netip.Addr {
 	return netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 0, byte(i >> 16), byte(i >> 8), byte(i), 15: 1})
 }
 
-// logbook is a log that can be read while it is written.
-type logbook struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logbook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logbook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // await waits until the log holds a text.
-func (l *logbook) await(t *testing.T, text string) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !strings.Contains(l.String(), text); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("the log never says %q: %s", text, l)
-		}
-	}
-}
-
 func await[T any](t *testing.T, what string, c <-chan T) T {
 	t.Helper()
 	select {

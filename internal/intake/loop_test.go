@@ -14,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"cardea/internal/testkit"
 )
 
 func listen(t *testing.T) net.Listener {
@@ -79,11 +81,11 @@ func TestLoopWithoutFileDescriptors(t *testing.T) {
 		clients = append(clients, dial(t, ln)) // the kernel takes them
 	}
 	free := exhaust(t)
-	var log logbook
+	var log testkit.Log
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- Loop(ctx, ln, slog.New(slog.NewTextHandler(&log, nil)), bye) }()
-	log.await(t, "cannot accept connections for now")
+	go func() { done <- Loop(ctx, ln, log.Logger(), bye) }()
+	log.Await(t, "cannot accept connections for now")
 	free()
 	for i, c := range clients {
 		if b, err := io.ReadAll(c); string(b) != "bye" {
@@ -160,9 +162,9 @@ func TestLoopWaitsLongerEachTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		says := append(slices.Repeat([]error{syscall.EMFILE}, 300), nil, syscall.ENOMEM, syscall.ECONNABORTED)
 		ln := &script{says: says}
-		var log logbook
+		var log testkit.Log
 		accepted := 0
-		err := Loop(t.Context(), ln, slog.New(slog.NewTextHandler(&log, nil)), func(c net.Conn) { c.Close(); accepted++ })
+		err := Loop(t.Context(), ln, log.Logger(), func(c net.Conn) { c.Close(); accepted++ })
 		if !errors.Is(err, net.ErrClosed) || accepted != 1 {
 			t.Errorf("%v, %d accepted", err, accepted)
 		}
@@ -190,8 +192,8 @@ func TestLoopWaitsLongerEachTime(t *testing.T) {
 func TestLoopThatStumblesLogsLittle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ln := &script{says: slices.Repeat([]error{syscall.ENFILE, nil}, 1000)}
-		var log logbook
-		Loop(t.Context(), ln, slog.New(slog.NewTextHandler(&log, nil)), func(c net.Conn) { c.Close() })
+		var log testkit.Log
+		Loop(t.Context(), ln, log.Logger(), func(c net.Conn) { c.Close() })
 		if n := strings.Count(log.String(), "cannot accept"); n != 1 {
 			t.Errorf("%d lines within five seconds", n)
 		}

@@ -5,14 +5,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"io"
-	"log/slog"
 	"net"
 	"net/netip"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,11 +21,10 @@ import (
 	"cardea/internal/ca"
 	"cardea/internal/credential"
 	"cardea/internal/gate"
-	"cardea/internal/keyring"
 	"cardea/internal/mqtt"
 	"cardea/internal/policy"
-	"cardea/internal/store"
 	"cardea/internal/testkit"
+	"cardea/internal/testkit/foundation"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -45,38 +42,18 @@ type house struct {
 	mosquitto *testkit.Broker // nil behind the embedded one
 	door      *Door
 	addr      string // of a listener without TLS, for tokens
-	log       *lines
+	log       *testkit.Log
 	local     authority.Caller
-}
-
-// lines is a log that can be read.
-type lines struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // newHouse opens a house with the embedded broker, or with what the changes put in its place.
 func newHouse(t testing.TB, changes ...func(*house, *Config)) *house {
 	t.Helper()
-	h := &house{TB: t, log: &lines{}, local: authority.Caller{
-		Org: credential.DefaultOrg, Local: true, Actor: credential.Actor{Principal: "local", Source: "socket", Door: "api"},
-	}}
-	h.found()
-	c := Config{Gate: h.gate, Log: slog.New(slog.NewTextHandler(h.log, nil))}
-	for _, f := range changes {
-		f(h, &c)
+	f := foundation.New(t)
+	h := &house{TB: t, log: &testkit.Log{}, authority: f.Authority, gate: f.Gate, ca: f.CA, local: f.Local}
+	c := Config{Gate: h.gate, Log: h.log.Logger()}
+	for _, change := range changes {
+		change(h, &c)
 	}
 	if c.Upstream == nil {
 		c.Upstream = h.embedded()
@@ -94,35 +71,6 @@ func (h *house) must(err error) {
 	if err != nil {
 		h.Fatal(err)
 	}
-}
-
-// found starts all that stands behind the door.
-func (h *house) found() {
-	h.Helper()
-	ctx, dir := context.Background(), h.TempDir()
-	s, err := store.Open(ctx, store.Config{URL: "sqlite:" + filepath.Join(dir, "cardea.db"), Poll: 20 * time.Millisecond})
-	h.must(err)
-	h.Cleanup(func() { s.Close() })
-	ks, err := keyring.Open(keyring.Config{Dir: dir}, false, "")
-	h.must(err)
-	ring, issuer, err := authority.Bootstrap(ctx, s, ks, time.Now, slog.New(slog.DiscardHandler))
-	h.must(err)
-	h.ca = issuer
-	keys, err := s.Keys(ctx)
-	h.must(err)
-	signer, err := authority.IdentitySigner(ring, keys)
-	h.must(err)
-	publics, err := authority.IdentityPublics(keys)
-	h.must(err)
-	h.gate, err = gate.New(gate.Config{Store: s, Signer: signer, Keys: publics, Issuer: "https://cardea.test"})
-	h.must(err)
-	run, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() { defer close(done); h.gate.Run(run) }()
-	h.Cleanup(func() { cancel(); <-done; h.gate.Close() })
-	h.must(h.gate.Await(ctx))
-	h.authority, err = authority.New(authority.Config{Store: s, Gate: h.gate, Ring: ring, CA: issuer})
-	h.must(err)
 }
 
 func (h *house) embedded() Upstream {
@@ -177,7 +125,7 @@ func behindMosquitto(h *house, c *Config) {
 
 func (h *house) external(c ExternalConfig) *External {
 	h.Helper()
-	c.Log = slog.New(slog.NewTextHandler(h.log, nil))
+	c.Log = h.log.Logger()
 	x, err := NewExternal(c)
 	h.must(err)
 	return x

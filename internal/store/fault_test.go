@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -209,7 +208,7 @@ func TestPostgresThatIsNotThere(t *testing.T) {
 func TestPostgresGoesAway(t *testing.T) {
 	server := testkit.NewPostgres(t, false)
 	url := server.Database(t)
-	log := &safeBuffer{}
+	log := &testkit.Log{}
 	s := open(t, store.Config{URL: url, Log: slog.New(slog.NewTextHandler(log, nil)), Poll: 10 * time.Millisecond})
 	p := device(1)
 	commit(t, s, credential.CreatePrincipal{Principal: p}, credential.CreateCredential{Credential: token(1, p)})
@@ -259,7 +258,7 @@ func TestPostgresGoesAway(t *testing.T) {
 // N05: the listening connection is killed; it is made again, and notifications arrive.
 func TestTheListenerIsMadeAgain(t *testing.T) {
 	url := testkit.Postgres(t)
-	log := &safeBuffer{}
+	log := &testkit.Log{}
 	s := open(t, store.Config{URL: url, Poll: 20 * time.Millisecond, Log: slog.New(slog.NewTextHandler(log, nil))})
 	other := open(t, store.Config{URL: url})
 	const listeners = "FROM pg_stat_activity WHERE datname = current_database() AND query = 'LISTEN cardea'"
@@ -280,23 +279,6 @@ func TestTheListenerIsMadeAgain(t *testing.T) {
 	for s.Seen() < last { // nobody asks: only a notification can tell it
 		time.Sleep(time.Millisecond)
 	}
-}
-
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 // A COMMIT that nobody has answered is told as what it is.
