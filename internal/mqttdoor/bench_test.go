@@ -2,6 +2,7 @@ package mqttdoor
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"cardea/internal/credential"
 	"cardea/internal/gate"
 	"cardea/internal/mqtt"
 	"cardea/internal/policy"
@@ -29,13 +31,22 @@ var rulesOfAllKinds = []string{
 
 // newBench makes a door with a device that has these rules.
 func newBench(t testing.TB, rules ...string) *bench {
-	h := newHouse(t)
+	return benchIn(newHouse(t), rules...)
+}
+
+func benchIn(h *house, rules ...string) *bench {
 	w := h.device("pump", rules...)
-	id, out := h.gate.Authenticate(t.Context(), &gate.Evidence{Token: w.token, Door: doorName})
-	if out.Reason != 0 {
-		t.Fatal(out)
+	return &bench{h, h.identity(w)}
+}
+
+// identity proves who somebody is.
+func (h *house) identity(w *who) *gate.Identity {
+	h.Helper()
+	id, out := h.gate.Authenticate(context.Background(), &gate.Evidence{Token: w.token, Door: doorName})
+	if out.Reason != credential.OK {
+		h.Fatal(out)
 	}
-	return &bench{h, id}
+	return id
 }
 
 // script is a connection whose peer says what it has to say in pieces, and hears all that it is told.
@@ -129,7 +140,7 @@ func (b *bench) outward(v mqtt.Version, say []byte, pieces func(int) int) (clien
 	c := &script{pieces: pieces}
 	s := b.session(v, c)
 	for id := range uint16(20) { // requests that may be answered
-		s.subs.ask(id+1, &request{filters: []string{"a/+"}, options: []mqtt.Options{0}, codes: []byte{asked, 0x87}})
+		s.subs.ask(id+1, &request{by: b.id, filters: []string{"a/+"}, options: []mqtt.Options{0}, codes: []byte{asked, 0x87}})
 	}
 	for len(say) > 0 {
 		n := pieces(len(say))

@@ -164,9 +164,12 @@ func (o *outbound) suback(h mqtt.Head, b []byte) (verdict, error) {
 	if err != nil {
 		return drop, err
 	}
-	codes, err := s.subs.answer(a)
+	codes, changed, err := s.subs.answer(a, s.id.Load())
 	if err != nil {
 		return drop, err
+	}
+	if changed {
+		s.meanwhile(s.reassess)
 	}
 	if len(codes) == len(a.Codes) {
 		return pass, nil

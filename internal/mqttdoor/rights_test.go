@@ -3,9 +3,12 @@ package mqttdoor
 import (
 	"context"
 	"fmt"
+	"strings"
+	"sync"
 	"testing"
 
 	"cardea/internal/credential"
+	"cardea/internal/gate"
 	"cardea/internal/mqtt"
 	"cardea/internal/testkit"
 )
@@ -159,6 +162,83 @@ func TestRightToReadRemovedWhileConnected(t *testing.T) {
 			t.Errorf("%q", p.Payload)
 		}
 	})
+}
+
+// leavings are the filters that a broker is told to end, request by request.
+type leavings struct {
+	Upstream
+	mu sync.Mutex
+	of []string
+}
+
+func (l *leavings) Unsubscribe(s *Session, filters []string) {
+	l.mu.Lock()
+	l.of = append(l.of, strings.Join(filters, " "))
+	l.mu.Unlock()
+	l.Upstream.Unsubscribe(s, filters)
+}
+
+func (l *leavings) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.of)
+}
+
+// M07: a SUBSCRIBE that is on its way to the broker when the right goes. Whoever looks again at that moment may come before the broker has
+// it; when the broker answers it is looked at once more.
+func TestRightRemovedBeforeSuback(t *testing.T) {
+	for _, v := range versions {
+		l := &leavings{}
+		h := newHouse(t, func(h *house, c *Config) { l.Upstream = h.embedded(); c.Upstream = l })
+		b := benchIn(h, "allow mqtt:subscribe a/+", "allow mqtt:subscribe open")
+		c := &script{say: mqtt.AppendSubscribe(nil, v, 1, nil, []mqtt.Filter{testkit.Filter("a/+", 0), testkit.Filter("open", 0)}), pieces: whole}
+		s := b.session(v, c)
+		if _, err := s.Next(); err != nil {
+			t.Fatal(err)
+		}
+		h.may("pump", "allow mqtt:subscribe open")
+		s.id.Store(h.identity(h.another("pump")))
+		s.reassess()
+		if n := l.count(); n != 1 {
+			t.Fatalf("looked at when rights changed: %v", l.of)
+		}
+		if _, err := s.Write(mqtt.AppendSuback(nil, v, mqtt.SUBACK, 1, nil, []byte{0, 0})); err != nil {
+			t.Fatal(err)
+		}
+		h.eventually("it is looked at again", func() bool { return l.count() == 2 })
+		if l.of[1] != "a/+" {
+			t.Errorf("ended: %v", l.of)
+		}
+		if filters, _ := s.subs.list(); len(filters) != 1 || filters[0] != "open" {
+			t.Errorf("what is left: %v", filters)
+		}
+	}
+}
+
+// A filter that is asked for again, which the broker refuses, is still subscribed to, and is looked at when rights change.
+func TestRefusedSubscribeAgain(t *testing.T) {
+	u, by := &subscriptions{}, &gate.Identity{}
+	answered := func(id uint16, o mqtt.Options, code byte) {
+		if err := u.ask(id, &request{by: by, filters: []string{"a"}, options: []mqtt.Options{o}, codes: []byte{asked}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, changed, err := u.answer(mqtt.Suback{ID: id, Codes: []byte{code}}, by); changed || err != nil {
+			t.Fatal(changed, err)
+		}
+	}
+	answered(1, 1, 0x80)
+	if filters, _ := u.list(); len(filters) != 0 {
+		t.Errorf("refused: %v", filters)
+	}
+	answered(2, 1, 1)
+	answered(3, 2, 0x80)
+	if filters, options := u.list(); len(filters) != 1 || options[0] != 1 {
+		t.Errorf("%v %v", filters, options)
+	}
+	answered(4, 2, 2)
+	if _, options := u.list(); options[0] != 2 {
+		t.Errorf("%v", options)
+	}
 }
 
 // Rights that change while messages flow: a publisher's are looked at with every message, whatever was allowed before it.

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"cardea/internal/credential"
+	"cardea/internal/gate"
 	"cardea/internal/mqtt"
 	"cardea/internal/policy"
 )
@@ -23,6 +24,9 @@ type request struct {
 	filters []string
 	options []mqtt.Options
 	codes   []byte // of all filters of the client's packet; asked marks those that the broker answers
+
+	by     *gate.Identity          // whose rights it was judged by
+	before map[string]mqtt.Options // of filters that it asks for anew; they stay if the broker refuses
 }
 
 // asked marks a code that is the broker's to give. It is none of MQTT's.
@@ -61,7 +65,7 @@ func (in *inbound) subscribe(h mqtt.Head, b []byte) (verdict, error) {
 
 // judgeFilters says for each filter whether it goes on, or which code refuses it.
 func (s *Session) judgeFilters(filters mqtt.Filters) (*request, []mqtt.Filter) {
-	r := &request{}
+	r := &request{by: s.id.Load()}
 	var allowed []mqtt.Filter
 	room := s.door.limits.Subscriptions - s.subs.count()
 	for one, rest, ok := filters.Next(); ok; one, rest, ok = rest.Next() {
@@ -142,35 +146,55 @@ func (u *subscriptions) ask(id uint16, r *request) error {
 	}
 	u.asked[id] = r
 	for i, f := range r.filters { // at once: what may come of it must be looked at when rights change
+		if was, ok := u.live[f]; ok {
+			if r.before == nil {
+				r.before = map[string]mqtt.Options{}
+			}
+			r.before[f] = was
+		}
 		u.live[f] = r.options[i]
 	}
 	return nil
 }
 
-// answer takes the broker's SUBACK and returns the codes for the client.
-func (u *subscriptions) answer(a mqtt.Suback) ([]byte, error) {
+// answer takes the broker's SUBACK and returns the codes for the client. It
+// reports whether rights have changed on the way: what the broker has begun then must be looked at again, for what looked before may have come too early.
+func (u *subscriptions) answer(a mqtt.Suback, now *gate.Identity) (codes []byte, changed bool, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	r := u.asked[a.ID]
 	if r == nil {
-		return nil, errSuback
+		return nil, false, errSuback
 	}
 	delete(u.asked, a.ID)
 	if len(a.Codes) != len(r.filters) {
-		return nil, errSuback
+		return nil, false, errSuback
 	}
+	changed = r.by != now
 	n := 0
 	for i, c := range r.codes {
 		if c != asked {
 			continue
 		}
 		r.codes[i] = a.Codes[n]
-		if mqtt.Code(a.Codes[n]).Failed() {
-			delete(u.live, r.filters[n])
-		}
+		u.settle(r, n, mqtt.Code(a.Codes[n]).Failed(), changed)
 		n++
 	}
-	return r.codes, nil
+	return r.codes, changed, nil
+}
+
+// settle notes what has become of a filter that was asked for. The lock is held.
+func (u *subscriptions) settle(r *request, n int, failed, changed bool) {
+	f := r.filters[n]
+	was, had := r.before[f]
+	switch {
+	case failed && had:
+		u.live[f] = was
+	case failed:
+		delete(u.live, f)
+	case changed: // it may have been taken for gone
+		u.live[f] = r.options[n]
+	}
 }
 
 // unsubscribing notes an UNSUBSCRIBE of the client.
