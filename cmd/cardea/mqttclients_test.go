@@ -57,7 +57,7 @@ func TestMQTTClients(t *testing.T) {
 		byUser, byPassword, wrong, foreign := at, at, at, at
 		byUser.user = token
 		byPassword.user, byPassword.password = "pump-7", token
-		wrong.user = token[:len(token)-1] + "0"
+		wrong.user = testkit.Spoil(token)
 		foreign.user = string(other.Token.Secret)
 		byCert := files(t, k, b)
 		uncertified := byCert

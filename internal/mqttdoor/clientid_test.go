@@ -143,7 +143,7 @@ func TestFailingConnectWithAVictimsID(t *testing.T) {
 		c.Subscribe(testkit.Filter("a/#", 1))
 		for name, change := range map[string]func(*testkit.MQTTConfig){
 			"no token":        func(c *testkit.MQTTConfig) { c.User = "" },
-			"wrong token":     func(c *testkit.MQTTConfig) { c.User = victim.token[:len(victim.token)-1] + "x" },
+			"wrong token":     func(c *testkit.MQTTConfig) { c.User = testkit.Spoil(victim.token) },
 			"revoked":         func(c *testkit.MQTTConfig) { c.User = revoked.token },
 			"will not its":    leaving("b", 0),
 			"another name":    func(c *testkit.MQTTConfig) { c.User, c.Password = "somebody", victim.token },

@@ -138,7 +138,7 @@ func (x *External) note(err error) {
 	}
 }
 
-// Run implements [Upstream]: two pumps.
+// Run implements [Upstream]: a loop carries what is plain TCP, and two pumps do the rest.
 func (x *External) Run(ctx context.Context, s *Session) error {
 	ctx, cancel := context.WithCancel(ctx)
 	s.OnEnd(cancel)
