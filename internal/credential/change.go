@@ -78,6 +78,14 @@ type (
 		Version int64
 	}
 
+	// PutAuthenticator inserts if Version is 0, else updates all but type, organisation, listener and creation.
+	PutAuthenticator struct{ Authenticator }
+	// DeleteAuthenticator removes an authenticator.
+	DeleteAuthenticator struct {
+		ID      string
+		Version int64
+	}
+
 	// PutKey inserts or replaces a key by ID.
 	PutKey struct{ Key }
 	// PutSetting inserts or replaces a setting; one with an empty value is removed.
@@ -107,8 +115,8 @@ type (
 // Key is a key or a certificate of Cardea's own. Sealed never holds it in the clear.
 type Key struct {
 	ID        string
-	Purpose   string // "data", "identity", "ca-root", "ca-issuing"
-	Alg       string // "aes-256-gcm", "ES256"
+	Purpose   string // "data", "identity", "ca-root", "ca-issuing", "scram-fake"
+	Alg       string // "aes-256-gcm", "ES256", "random-256"
 	Wrapper   string // ID of the key that Sealed is under: a master key for "data", a data key for others
 	Sealed    []byte
 	Public    []byte // DER: certificate, or public key; nil for symmetric ones
@@ -123,23 +131,25 @@ type Serial struct {
 	ReservedAt time.Time
 }
 
-func (CreatePrincipal) op()  {}
-func (UpdatePrincipal) op()  {}
-func (DeletePrincipal) op()  {}
-func (CreateCredential) op() {}
-func (UpdateCredential) op() {}
-func (SetProofs) op()        {}
-func (SetQuarantine) op()    {}
-func (EndCredential) op()    {}
-func (PutScope) op()         {}
-func (DeleteScope) op()      {}
-func (PutRole) op()          {}
-func (DeleteRole) op()       {}
-func (PutRoute) op()         {}
-func (DeleteRoute) op()      {}
-func (PutKey) op()           {}
-func (PutSetting) op()       {}
-func (ReserveSerial) op()    {}
-func (SettleSerial) op()     {}
-func (Remember) op()         {}
-func (Expect) op()           {}
+func (CreatePrincipal) op()     {}
+func (UpdatePrincipal) op()     {}
+func (DeletePrincipal) op()     {}
+func (CreateCredential) op()    {}
+func (UpdateCredential) op()    {}
+func (SetProofs) op()           {}
+func (SetQuarantine) op()       {}
+func (EndCredential) op()       {}
+func (PutScope) op()            {}
+func (DeleteScope) op()         {}
+func (PutRole) op()             {}
+func (DeleteRole) op()          {}
+func (PutRoute) op()            {}
+func (DeleteRoute) op()         {}
+func (PutAuthenticator) op()    {}
+func (DeleteAuthenticator) op() {}
+func (PutKey) op()              {}
+func (PutSetting) op()          {}
+func (ReserveSerial) op()       {}
+func (SettleSerial) op()        {}
+func (Remember) op()            {}
+func (Expect) op()              {}

@@ -14,19 +14,20 @@ const (
 	Certificate Kind = "certificate"
 	APIKey      Kind = "api_key"
 	PAT         Kind = "pat"
+	SCRAM       Kind = "scram"
 )
 
 // Kinds lists every kind that can be issued, in the order of the glossary.
-func Kinds() []Kind { return []Kind{DeviceToken, Certificate, APIKey, PAT} }
+func Kinds() []Kind { return []Kind{DeviceToken, Certificate, SCRAM, APIKey, PAT} }
 
 // Valid reports whether k can be issued.
 func (k Kind) Valid() bool {
-	return k == DeviceToken || k == Certificate || k == APIKey || k == PAT
+	return k == DeviceToken || k == Certificate || k == APIKey || k == PAT || k == SCRAM
 }
 
 // For reports whether a credential of kind k may speak for a principal of kind p.
 // Device tokens are for devices, personal access tokens for users, API keys for
-// services; a certificate may be anybody's.
+// services; a certificate and a password for SCRAM may be anybody's.
 func (k Kind) For(p PrincipalKind) bool {
 	switch k {
 	case DeviceToken:
@@ -35,7 +36,7 @@ func (k Kind) For(p PrincipalKind) bool {
 		return p == User
 	case APIKey:
 		return p == Service
-	case Certificate:
+	case Certificate, SCRAM:
 		return true
 	}
 	return false
@@ -69,6 +70,8 @@ type Credential struct {
 	Networks    []netip.Prefix // where it may come from; none means anywhere
 	Tags        []string
 	Project     string
+	Username    string // scram: the name to log in with; unique in the organisation among those that have not ended
+	Algorithm   string // scram: SHA256 or SHA512
 	State       State
 	NotBefore   time.Time // zero: from the start
 	ExpiresAt   time.Time // zero: never
@@ -81,12 +84,13 @@ type Credential struct {
 }
 
 // Proof is one version of what a credential proves itself with. A rotation adds
-// one and gives the older ones an end. It holds no secret: a token's proof is
-// its hash, a certificate's its fingerprint.
+// one and gives the older ones an end. It holds no secret in the clear: a token's proof is
+// its hash, a certificate's its fingerprint, that of SCRAM is sealed.
 type Proof struct {
 	N         int       `json:"n"`                // 1 for the first, then counting up
-	Hash      []byte    `json:"hash"`             // 32 bytes: token: SHA-256 of id and secret; certificate: SHA-256 of its DER form
+	Hash      []byte    `json:"hash"`             // 32 bytes: token: SHA-256 of id and secret; certificate: SHA-256 of its DER form; scram: random
 	Serial    string    `json:"serial,omitempty"` // certificate: serial number, lower-case hex
+	Sealed    []byte    `json:"sealed,omitempty"` // scram: see [ScramSealedAs]
 	CreatedAt time.Time `json:"created_at"`
 	ExpiresAt time.Time `json:"expires_at,omitzero"` // zero: with the credential
 }

@@ -7,31 +7,41 @@ type Reason uint8
 
 // The reasons, in the order in which the gate looks.
 const (
-	OK                Reason = iota
-	NoCredential             // nothing was presented
-	AmbiguousEvidence        // two different credentials were presented
-	MalformedToken           // not the form of a token, or a wrong checksum: nothing was looked up
-	TooManyAttempts          // too many wrong secrets from this source for this credential
-	Unavailable              // the gate cannot know: the store does not answer or the node is stale
-	UnknownCredential        // no credential has this id
-	WrongSecret              // the id exists, the secret or the fingerprint is another
-	NotYetValid              // before its not-before
-	Expired                  // the credential, or this version of it, has ended by time
-	Revoked                  // ended by somebody, or by the end of its principal
-	PrincipalDisabled        // its principal is disabled
-	NetworkRefused           // the source is not in its allowed networks
-	Unbound                  // token and certificate belong to different principals
-	NoRule                   // no rule allows it
-	DeniedByRule             // a rule denies it
-	Kicked                   // a live session was ended by an administrator
-	Draining                 // the server is stopping
+	OK                 Reason = iota
+	NoCredential              // nothing was presented
+	AmbiguousEvidence         // two different credentials were presented
+	MalformedToken            // not the form of a token, or a wrong checksum: nothing was looked up
+	TooManyAttempts           // too many wrong secrets from this source for this credential
+	Unavailable               // the gate cannot know: the store does not answer or the node is stale
+	UnknownCredential         // no credential has this id
+	WrongSecret               // the id exists, the secret or the fingerprint is another
+	NotYetValid               // before its not-before
+	Expired                   // the credential, or this version of it, has ended by time
+	Revoked                   // ended by somebody, or by the end of its principal
+	PrincipalDisabled         // its principal is disabled
+	NetworkRefused            // the source is not in its allowed networks
+	Unbound                   // token and certificate belong to different principals
+	NoRule                    // no rule allows it
+	DeniedByRule              // a rule denies it
+	Kicked                    // a live session was ended by an administrator
+	Draining                  // the server is stopping
+	BadExchange               // a step of SCRAM that has not the form, the nonce or the binding that is due
+	UnknownUser               // nobody in the chain knows the user
+	SourceFailed              // a REST service did not answer as it must, and its authenticator denies then
+	SourceDenied              // a REST service refuses the client
+	PreconditionFailed        // the precondition of an authenticator could not be worked out
+	NoAuthenticator           // the chain has nobody who looks at what was shown
 )
 
 var reasonNames = [...]string{
 	"ok", "no_credential", "ambiguous_evidence", "malformed_token", "too_many_attempts", "unavailable",
 	"unknown_credential", "wrong_secret", "not_yet_valid", "expired", "revoked", "principal_disabled",
 	"network_refused", "unbound", "no_rule", "denied_by_rule", "kicked", "draining",
+	"bad_exchange", "unknown_user", "source_failed", "source_denied", "precondition_failed", "no_authenticator",
 }
+
+// Reasons is the number of reasons.
+const Reasons = int(NoAuthenticator) + 1
 
 // String returns the stable name of r, as the API and the audit log show it.
 func (r Reason) String() string {

@@ -74,6 +74,7 @@ const (
 	ScopeAdmin   = "admin:all"      //
 	ScopeDevice  = "device:default" // all topics that do not begin with $, all gateway routes
 	ScopeAuditor = "auditor:read"   //
+	ScopeEMQX    = "backend:emqx"   // what a cluster of EMQX needs that asks Cardea
 )
 
 // ScopeQuarantine is the scope that holds for every credential in quarantine of

@@ -34,7 +34,9 @@ type Lookup interface {
 	Credential(ctx context.Context, id string) (Record, error)
 	// CredentialsOf returns the ids of the principal's credentials that have not ended.
 	CredentialsOf(ctx context.Context, principal string) ([]string, error)
-	// Policy returns every scope, role and route.
+	// Named returns the SCRAM credential of a user name that has not ended, and its principal. NotFound, Down.
+	Named(ctx context.Context, org, username string) (Record, error)
+	// Policy returns every scope, role, route and authenticator.
 	Policy(ctx context.Context) (Policy, error)
 }
 
@@ -45,12 +47,13 @@ type Record struct {
 	Revision   int64
 }
 
-// Policy is all scopes, roles and stored routes at a revision.
+// Policy is all scopes, roles, stored routes and authenticators at a revision.
 type Policy struct {
-	Scopes   []Scope
-	Roles    []Role
-	Routes   []Route
-	Revision int64
+	Scopes         []Scope
+	Roles          []Role
+	Routes         []Route
+	Authenticators []Authenticator // by organisation, listener and rank
+	Revision       int64
 }
 
 // Feed tells a gate what has changed.

@@ -54,11 +54,13 @@ type table struct {
 }
 
 type column struct {
-	name string
-	form form
+	name  string
+	form  form
+	since int // the version of the schema that it came with; dumps of earlier ones lack it, and it is empty
 }
 
-// describe makes a table of a list of columns; those without ":FORM" are texts.
+// describe makes a table of a list of columns; those without ":FORM" are texts; "@N" before it is the version
+// of the schema that a column came with, where that is not the first.
 func describe(name, order, columns string) table {
 	t := table{name: name, order: order}
 	for _, c := range strings.Fields(columns) {
@@ -66,7 +68,9 @@ func describe(name, order, columns string) table {
 		if f == "" {
 			f = string(textForm)
 		}
-		t.columns = append(t.columns, column{base, form(f[0])})
+		base, since, _ := strings.Cut(base, "@")
+		n, _ := strconv.Atoi(since)
+		t.columns = append(t.columns, column{base, form(f[0]), n})
 	}
 	return t
 }
@@ -84,10 +88,11 @@ func (t table) names() string {
 func tables() []table {
 	return []table{
 		describe("principals", "id", "id org kind name description roles:j attrs:j disabled:n created_at:n deleted_at:n version:n"),
-		describe("credentials", "id", "id org kind principal name description scopes:j networks:j tags:j project state not_before:n expires_at:n created_at:n created_by ended_at:n end_reason proofs:j version:n"),
+		describe("credentials", "id", "id org kind principal name description scopes:j networks:j tags:j project state not_before:n expires_at:n created_at:n created_by ended_at:n end_reason proofs:j version:n username@2 algorithm@2"),
 		describe("scopes", "org, name", "org name description rules:j built_in:n version:n"),
 		describe("roles", "org, name", "org name description scopes:j built_in:n version:n"),
 		describe("routes", "prefix", "prefix upstream created_at:n version:n"),
+		describe("authenticators", "id", "id org type listener enabled:n precondition rank:n scopes:j allow_superuser:n deny_on_failure:n sealed:b created_at:n version:n"),
 		describe("keys", "id", "id purpose alg wrapper sealed:b public:b created_at:n retired_at:n"),
 		describe("settings", "name", "name value"),
 		describe("serials", "serial", "serial made_for reserved_at:n credential settled_at:n"),

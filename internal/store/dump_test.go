@@ -29,6 +29,7 @@ func fill(t testing.TB, s *store.Store) {
 		credential.PutScope{Scope: credential.Scope{Org: "default", Name: "s", Rules: []credential.Rule{{Permission: credential.Allow, Action: "http:*", Resource: "/**"}}}},
 		credential.PutRole{Role: credential.Role{Org: "default", Name: "r", Scopes: []string{"s"}}},
 		credential.PutRoute{Route: credential.Route{Prefix: "/db/", Upstream: "http://127.0.0.1:1", CreatedAt: day}},
+		credential.PutAuthenticator{Authenticator: remote(1)}, credential.PutAuthenticator{Authenticator: local(2, credential.ByScram)},
 		credential.PutKey{Key: credential.Key{ID: "k", Purpose: "data", Sealed: []byte{0, 255}, CreatedAt: day}},
 		credential.PutSetting{Name: "a", Value: "b"},
 		credential.ReserveSerial{Serial: credential.Serial{Serial: "0a", For: "pump-1", ReservedAt: day}},
@@ -37,6 +38,7 @@ func fill(t testing.TB, s *store.Store) {
 	for i := range 80 {
 		commit(t, s, credential.CreateCredential{Credential: token(i, p)})
 	}
+	commit(t, s, credential.CreateCredential{Credential: login(81, p, "pump=1,a\u00fc")})
 	commit(t, s, credential.DeletePrincipal{ID: gone.ID, Version: 1, At: day})
 	commit(t, s, credential.EndCredential{ID: token(0, p).ID, State: credential.StateRevoked, At: day, Reason: "lost"})
 	noErr(t, s.Record(t.Context(), []credential.Usage{{Credential: token(1, p).ID, Proof: 1, Count: 7, FirstAt: day, LastAt: day, LastSource: netip.MustParseAddr("::1")}},
@@ -166,7 +168,9 @@ func TestLoadRefuses(t *testing.T) {
 		"nothing":               {nil, "line 1"},
 		"something else":        {[]string{"{}\n"}, "not the header"},
 		"newer format":          {replace("cardea_dump", `"cardea_dump":1`, `"cardea_dump":2`), "format 2"},
-		"newer schema":          {replace("cardea_dump", `"schema":1`, `"schema":2`), "schema 2"},
+		"newer schema":          {replace("cardea_dump", `"schema":2`, `"schema":3`), "schema 3"},
+		"no schema":             {replace("cardea_dump", `"schema":2`, `"schema":0`), "schema 0"},
+		"column left out":       {replace(`"table":"credentials"`, `,"username":""`, ``), "username of table credentials: is missing"},
 		"cut off":               {good[:len(good)-1], "cut off"},
 		"cut within":            {append(slices.Clone(good[:3]), good[3][:20]), "line 4"},
 		"two dumps":             {append(slices.Clone(good), good...), "follows the end"},

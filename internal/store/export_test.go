@@ -74,7 +74,7 @@ func (s *Store) Read() *sql.DB { return s.read }
 
 // CredentialInsert and CredentialArgs are a bare insertion of a credential.
 func (s *Store) CredentialInsert() string {
-	return "INSERT INTO credentials (" + credentialColumns + ") VALUES (" + joined(19, s.dialect.param) + ")"
+	return "INSERT INTO credentials (" + credentialColumns + ") VALUES (" + joined(credentialWidth, s.dialect.param) + ")"
 }
 
 // CredentialArgs returns the values of CredentialInsert.
@@ -105,6 +105,51 @@ func (s *Store) Seen() int64 { return s.feed.seen.Load() }
 
 // MigrateHalf opens a database and runs the first statements of its first migration as a process does that is killed then.
 func MigrateHalf(ctx context.Context, url string) error {
+	return onSchema(ctx, url, false, func(d dialect, c *sql.Conn) error {
+		if _, err := c.ExecContext(ctx, d.begin()); err != nil {
+			return err
+		}
+		left := 5
+		return baseSchema(d, func(statement string) error {
+			if left--; left < 0 {
+				return nil
+			}
+			_, err := c.ExecContext(ctx, statement)
+			return err
+		})
+	})
+}
+
+// MigrateFirst makes a database as the first Cardea left it, with version 1 of the schema, and runs statements on it.
+func MigrateFirst(ctx context.Context, url string, then ...string) error {
+	return onSchema(ctx, url, true, func(d dialect, c *sql.Conn) error {
+		run := func(statement string) error {
+			_, err := c.ExecContext(ctx, statement)
+			return err
+		}
+		if err := baseSchema(d, run); err != nil {
+			return err
+		}
+		for _, statement := range append([]string{"INSERT INTO cardea_schema (version) VALUES (1)"}, then...) {
+			if err := run(statement); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// baseSchema gives the statements of the first migration one by one.
+func baseSchema(d dialect, each func(string) error) error {
+	text, err := migrations.ReadFile("migrations/" + d.name() + "/0001_base.sql")
+	if err != nil {
+		return err
+	}
+	return statements(string(text), each)
+}
+
+// onSchema opens an empty database and gives the connection for migrations. Without sound it is left as the end of a process leaves it.
+func onSchema(ctx context.Context, url string, sound bool, fn func(dialect, *sql.Conn) error) error {
 	s := &Store{log: slog.New(slog.DiscardHandler), now: time.Now, poll: time.Hour}
 	s.feed.init()
 	open := func() (dialect, error) { return openPostgres(ctx, s, url) }
@@ -115,27 +160,12 @@ func MigrateHalf(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	defer d.close(false) // without COMMIT, as the end of a process does
 	s.dialect = d
-	return d.migrating(ctx, func(c *sql.Conn) error {
+	err = d.migrating(ctx, func(c *sql.Conn) error {
 		if _, err := c.ExecContext(ctx, "CREATE TABLE cardea_schema (version BIGINT PRIMARY KEY)"); err != nil {
 			return err
 		}
-		if _, err := c.ExecContext(ctx, d.begin()); err != nil {
-			return err
-		}
-		text, err := migrations.ReadFile("migrations/" + d.name() + "/0001_base.sql")
-		if err != nil {
-			return err
-		}
-		left := 5
-		_ = statements(string(text), func(statement string) error {
-			if left--; left < 0 {
-				return errors.New("killed")
-			}
-			_, err = c.ExecContext(ctx, statement)
-			return err
-		})
-		return err
+		return fn(d, c)
 	})
+	return errors.Join(err, d.close(sound))
 }

@@ -81,6 +81,7 @@ func (t *tx) empty() error {
 type loader struct {
 	t      *tx
 	tables map[string]table
+	schema int // of the dump
 	line   int
 	rows   int64
 	chain  audit.Verifier
@@ -133,9 +134,10 @@ func (l *loader) read(r io.Reader) error {
 	if err := strict(first, &h); err != nil || h.Dump == 0 {
 		return badf("is not the header of a dump of Cardea")
 	}
-	if h.Dump != dumpFormat || h.Schema != schemaVersion {
-		return badf("the dump has format %d and schema %d, but this Cardea reads format %d and schema %d", h.Dump, h.Schema, dumpFormat, schemaVersion)
+	if h.Dump != dumpFormat || h.Schema < 1 || h.Schema > schemaVersion {
+		return badf("the dump has format %d and schema %d, but this Cardea reads format %d and schemas up to %d", h.Dump, h.Schema, dumpFormat, schemaVersion)
 	}
+	l.schema = h.Schema
 	for {
 		b, err := next()
 		if err != nil {
@@ -210,8 +212,8 @@ func (l *loader) row(b []byte) error {
 		return badf("names the table %q, which this Cardea does not know", line.Table)
 	}
 	for _, name := range slices.Sorted(maps.Keys(line.Row)) {
-		if !slices.ContainsFunc(into.columns, func(c column) bool { return c.name == name }) {
-			return badf("table %s has no column %q", into.name, name)
+		if !slices.ContainsFunc(into.columns, func(c column) bool { return c.name == name && c.since <= l.schema }) {
+			return badf("table %s of schema %d has no column %q", into.name, l.schema, name)
 		}
 	}
 	if into.name != l.into.name || len(l.ready) >= 64*len(into.columns) {
@@ -222,7 +224,11 @@ func (l *loader) row(b []byte) error {
 	}
 	from := len(l.ready)
 	for _, c := range into.columns {
-		v, err := value(line.Row[c.name], c)
+		raw := line.Row[c.name]
+		if raw == nil && c.since > l.schema {
+			raw = json.RawMessage(`""`)
+		}
+		v, err := value(raw, c)
 		if err != nil {
 			return badf("column %s of table %s: %v", c.name, into.name, err)
 		}

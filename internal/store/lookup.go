@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"slices"
+	"strings"
 
 	"cardea/internal/credential"
 )
@@ -13,9 +14,22 @@ import (
 var lookupSQL = "SELECT h.seq, " + prefixed("c", credentialColumns) + ", " + prefixed("p", principalColumns) +
 	" FROM credentials c JOIN principals p ON p.id = c.principal CROSS JOIN head h WHERE c.id = $1"
 
+// namedSQL is lookupSQL by the user name of a SCRAM credential that has not ended.
+var namedSQL = strings.Replace(lookupSQL, "c.id = $1", "c.org = $1 AND c.username = $2 AND c.username <> '' AND c.state IN ('active', 'quarantined')", 1)
+
+// Named implements [credential.Lookup]. With NotFound, the Revision of the record is one at which it was not there.
+func (s *Store) Named(ctx context.Context, org, username string) (credential.Record, error) {
+	return s.record(ctx, s.named, username, org, username)
+}
+
 // Credential implements [credential.Lookup]. With NotFound, the Revision of the
 // record is one at which it was not there.
 func (s *Store) Credential(ctx context.Context, id string) (credential.Record, error) {
+	return s.record(ctx, s.lookup, id, id)
+}
+
+// record reads a credential and its principal by a prepared query; ref names it in errors.
+func (s *Store) record(ctx context.Context, query *sql.Stmt, ref string, args ...any) (credential.Record, error) {
 	if err := ctx.Err(); err != nil {
 		return credential.Record{}, s.fault(err)
 	}
@@ -23,16 +37,16 @@ func (s *Store) Credential(ctx context.Context, id string) (credential.Record, e
 	ctx, cancel := s.dialect.short(ctx)
 	defer cancel()
 	var r credential.Record
-	dest := make([]any, 0, 31)
+	dest := make([]any, 0, 1+credentialWidth+11)
 	dest = append(dest, &r.Revision)
 	dest = append(dest, credentialDest(&r.Credential)...)
 	dest = append(dest, principalDest(&r.Principal)...)
-	if plain([]any{id}) != nil {
-		return credential.Record{Revision: known}, s.found(sql.ErrNoRows, "credential", id)
+	if plain(args) != nil {
+		return credential.Record{Revision: known}, s.found(sql.ErrNoRows, "credential", ref)
 	}
-	err := s.lookup.QueryRowContext(ctx, id).Scan(dest...)
+	err := query.QueryRowContext(ctx, args...).Scan(dest...)
 	if errors.Is(err, sql.ErrNoRows) {
-		return credential.Record{Revision: known}, s.found(err, "credential", id)
+		return credential.Record{Revision: known}, s.found(err, "credential", ref)
 	}
 	if err != nil {
 		return credential.Record{}, s.fault(err)
@@ -52,10 +66,10 @@ type policy struct {
 	writes int64 // of [Store.policyWrites], before it was read
 }
 
-// policySQL reads the revision, and whether scopes, roles or routes have changed in the policyReach events after another one,
+// policySQL reads the revision, and whether scopes, roles, routes or authenticators have changed in the policyReach events after another one,
 // in one snapshot. The order makes PostgreSQL use the index, and not walk through all events from the first.
 const policySQL = "SELECT h.seq, EXISTS (SELECT 1 FROM (SELECT subject_kind FROM events WHERE seq > $1 ORDER BY seq LIMIT 5000) e" +
-	" WHERE subject_kind IN ('scope', 'role', 'route')) FROM head h WHERE h.one = 1"
+	" WHERE subject_kind IN ('scope', 'role', 'route', 'authenticator')) FROM head h WHERE h.one = 1"
 
 // policyReach is after how many events looking through them is no cheaper than reading all again.
 const policyReach = 5000
@@ -90,6 +104,7 @@ func (s *Store) Policy(ctx context.Context) (credential.Policy, error) {
 func (p *policy) shared() credential.Policy {
 	own := p.Policy
 	own.Scopes, own.Roles, own.Routes = slices.Clone(p.Scopes), slices.Clone(p.Roles), slices.Clone(p.Routes)
+	own.Authenticators = slices.Clone(p.Authenticators)
 	return own
 }
 
@@ -127,10 +142,22 @@ func (s *Store) readPolicy(ctx context.Context) (credential.Policy, error) {
 		if rows, err = tx.QueryContext(ctx, "SELECT prefix, upstream, created_at, version FROM routes ORDER BY prefix"); err != nil {
 			return err
 		}
-		return scanAll(rows, func(row scan) error {
+		err = scanAll(rows, func(row scan) error {
 			r := credential.Route{Source: "api"}
 			err := row(&r.Prefix, &r.Upstream, instant{&r.CreatedAt}, &r.Version)
 			p.Routes = append(p.Routes, r)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if rows, err = tx.QueryContext(ctx, "SELECT "+authenticatorColumns+" FROM authenticators ORDER BY org, listener, rank, id"); err != nil {
+			return err
+		}
+		return scanAll(rows, func(row scan) error {
+			var a credential.Authenticator
+			err := scanAuthenticator(row, &a)
+			p.Authenticators = append(p.Authenticators, a)
 			return err
 		})
 	})

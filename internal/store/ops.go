@@ -19,7 +19,8 @@ func (t *tx) change(ops []credential.Op) error {
 // next applies the first operation, together with those like it that follow if that is cheaper, and returns how many.
 func (t *tx) next(ops []credential.Op) (int, error) {
 	switch ops[0].(type) {
-	case credential.PutScope, credential.DeleteScope, credential.PutRole, credential.DeleteRole, credential.PutRoute, credential.DeleteRoute:
+	case credential.PutScope, credential.DeleteScope, credential.PutRole, credential.DeleteRole, credential.PutRoute, credential.DeleteRoute,
+		credential.PutAuthenticator, credential.DeleteAuthenticator:
 		t.touchPolicy()
 	case credential.CreateCredential:
 		run := runOf[credential.CreateCredential](ops)
@@ -72,6 +73,10 @@ func (t *tx) op(op credential.Op) error {
 		return t.putRoute(op.Route)
 	case credential.DeleteRoute:
 		return t.one("route", op.Prefix, "DELETE FROM routes WHERE prefix = $1 AND version = $2", op.Prefix, op.Version)
+	case credential.PutAuthenticator:
+		return t.putAuthenticator(op.Authenticator)
+	case credential.DeleteAuthenticator:
+		return t.one("authenticator", op.ID, "DELETE FROM authenticators WHERE id = $1 AND version = $2", op.ID, op.Version)
 	case credential.PutKey:
 		return t.putKey(op.Key)
 	case credential.PutSetting:
@@ -237,6 +242,12 @@ func (t *tx) deleteScope(op credential.DeleteScope) error {
 	}
 	if used {
 		return credential.Errorf(credential.Conflict, "scope %q is named by a credential that is not ended: change or revoke it first", op.Name)
+	}
+	if used, err = t.any("SELECT 1 FROM authenticators WHERE org = $1 AND scopes <> '[]' AND "+has("scopes", "$2")+" LIMIT 1", op.Org, op.Name); err != nil {
+		return err
+	}
+	if used {
+		return credential.Errorf(credential.Conflict, "scope %q is named by an authenticator: change that first", op.Name)
 	}
 	return t.one("scope", op.Name, "DELETE FROM scopes WHERE org = $1 AND name = $2 AND version = $3", op.Org, op.Name, op.Version)
 }

@@ -24,7 +24,7 @@ func (t *tx) createCredentials(run []credential.CreateCredential) error {
 	if err := t.scoped(run); err != nil {
 		return err
 	}
-	args := make([]any, 0, len(run)*19)
+	args := make([]any, 0, len(run)*credentialWidth)
 	for i := range run {
 		c := &run[i].Credential
 		if err := checkProofs(c.ID, c.Proofs); err != nil {
@@ -36,7 +36,7 @@ func (t *tx) createCredentials(run []credential.CreateCredential) error {
 		}
 		args = appendCredential(args, c)
 	}
-	err := t.insert("credentials ("+credentialColumns+")", 19, args)
+	err := t.insert("credentials ("+credentialColumns+")", credentialWidth, args)
 	if len(run) == 1 {
 		return t.taken(err, "credential", run[0].ID)
 	}

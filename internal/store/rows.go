@@ -175,13 +175,16 @@ func principalDest(p *credential.Principal) []any {
 }
 
 const credentialColumns = "id, org, kind, principal, name, description, scopes, networks, tags, project, state, " +
-	"not_before, expires_at, created_at, created_by, ended_at, end_reason, proofs, version"
+	"not_before, expires_at, created_at, created_by, ended_at, end_reason, proofs, version, username, algorithm"
+
+// credentialWidth is the number of credentialColumns.
+const credentialWidth = 21
 
 func appendCredential(args []any, c *credential.Credential) []any {
 	return append(args,
 		c.ID, c.Org, string(c.Kind), c.Principal, c.Name, c.Description, encode(c.Scopes), encode(c.Networks), encode(c.Tags),
 		c.Project, string(c.State), micros(c.NotBefore), micros(c.ExpiresAt), micros(c.CreatedAt), c.CreatedBy,
-		micros(c.EndedAt), c.EndReason, encodeProofs(c.Proofs), c.Version,
+		micros(c.EndedAt), c.EndReason, encodeProofs(c.Proofs), c.Version, c.Username, c.Algorithm,
 	)
 }
 
@@ -199,7 +202,7 @@ func credentialDest(c *credential.Credential) []any {
 		instant{&c.EndedAt},
 		&c.EndReason,
 		list[credential.Proof]{&c.Proofs},
-		&c.Version,
+		&c.Version, &c.Username, &c.Algorithm,
 	}
 }
 

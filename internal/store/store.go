@@ -55,12 +55,13 @@ type Store struct {
 	read    *sql.DB // lists and snapshots
 	point   *sql.DB // look-ups and the feed: short statements only, so that lists never delay them
 	lookup  *sql.Stmt
+	named   *sql.Stmt
 	tail    *sql.Stmt
 	byRef   *sql.Stmt
 	policy  atomic.Pointer[policy]
 
 	policyNews   *sql.Stmt
-	policyWrites atomic.Int64 // odd while this process may be changing scopes, roles or routes
+	policyWrites atomic.Int64 // odd while this process may be changing scopes, roles, routes or authenticators
 	writer       *writer
 
 	probe    sync.Mutex // of Writable
@@ -143,6 +144,9 @@ func (s *Store) start(ctx context.Context, journal string) error {
 // prepare readies the statements of the hot paths.
 func (s *Store) prepare(ctx context.Context) (err error) {
 	if s.lookup, err = s.point.PrepareContext(ctx, lookupSQL); err != nil {
+		return s.fault(err)
+	}
+	if s.named, err = s.point.PrepareContext(ctx, namedSQL); err != nil {
 		return s.fault(err)
 	}
 	if s.tail, err = s.point.PrepareContext(ctx, sinceSQL); err != nil {

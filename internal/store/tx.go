@@ -14,12 +14,12 @@ type tx struct {
 	now    time.Time
 	ended  []ending // credentials that this transaction ends, for the journal
 	held   held
-	policy bool        // it may have changed scopes, roles or routes
+	policy bool        // it may have changed scopes, roles, routes or authenticators
 	last   []statement // what is run last: events, head, COMMIT
 	head   int64       // the revision that this transaction makes; 0 if none
 }
 
-// touchPolicy says that scopes, roles or routes are about to change: what was read of them is not kept until leavePolicy.
+// touchPolicy says that scopes, roles, routes or authenticators are about to change: what was read of them is not kept until leavePolicy.
 func (t *tx) touchPolicy() {
 	if !t.policy {
 		t.policy = true
