@@ -38,7 +38,7 @@ type Access struct {
 // Decision is the answer to "may it".
 type Decision struct {
 	Reason credential.Reason // OK, NoRule or DeniedByRule
-	Rule   *credential.Rule  // the rule that decided, a part of the set: do not write to it; nil for NoRule
+	Rule   *credential.Rule  // the rule that decided, a part of the set or ACL: do not write to it; nil for NoRule
 }
 
 // Allowed reports whether the access may go on.
@@ -46,11 +46,13 @@ func (d Decision) Allowed() bool { return d.Reason == credential.OK }
 
 // Look is one rule that was looked at, for explain.
 type Look struct {
-	Side    string // "principal" or "credential"
-	Scope   string // the scope that the rule is of
+	Side    string // "principal", "credential" or "acl"
+	Scope   string // the scope that the rule is of, or its place in the ACL: "acl[2]"
 	Rule    credential.Rule
 	Matches bool
-	Why     string // what did not match: "action", "template" (a variable has no usable value), "resource", "networks", "qos", "retain"; "" if all did
+	// Why says what did not match: "action", "template" (a variable has no usable value), "resource", "networks",
+	// "qos", "retain"; in an ACL also "username", "client_id", "zone", "listener". "" if all did.
+	Why string
 }
 
 // Rights are what an identity may: what the principal's set allows and, if the
@@ -61,11 +63,17 @@ type Rights struct {
 	// Holder is whom the templates of both speak of. If it is nil they have no
 	// values: allows with them match nothing, denies all that they could.
 	Holder *Holder
+	// ACL is what somebody else has said that the identity may. If there is one,
+	// it alone decides over MQTT, and nothing else is allowed.
+	ACL *ACL
 }
 
 // Decide asks both sides. It does not allocate, but for subscriptions and very long
 // values where rules have templates.
 func (r Rights) Decide(a *Access) Decision {
+	if r.ACL != nil {
+		return r.ACL.decide(a)
+	}
 	d := r.Principal.decide(a, r.Holder)
 	if r.Credential == nil || !d.Allowed() {
 		return d

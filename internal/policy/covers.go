@@ -22,7 +22,8 @@ import (
 //
 // The answer is sound: whatever rules without the returned ones allow, r
 // allows. It is not complete: an allow that only several allows of r
-// hold together is returned, as is one that Check refuses. Zero Rights cover no allow.
+// hold together is returned, as is one that Check refuses. Zero Rights cover no
+// allow, and neither do those with an ACL.
 func (r Rights) Covers(rules []credential.Rule) []int {
 	var denies []matcher
 	for i := range rules {
@@ -61,7 +62,7 @@ func isFine(r *credential.Rule) bool {
 }
 
 func (r Rights) cover(rule *credential.Rule, denies []matcher) bool {
-	if r.Principal == nil || !isFine(rule) {
+	if r.ACL != nil || r.Principal == nil || !isFine(rule) {
 		return false
 	}
 	for _, m := range compile("", rule).split() {

@@ -55,4 +55,29 @@
 // A rule with networks is about sources in one of them; IPv4 in IPv6 is taken
 // as IPv4. Of a source that is not known, allows with networks say nothing, and
 // denies with networks deny.
+//
+// # ACLs
+//
+// An [ACL] is what a REST service answers with as "acl", in the form that EMQX
+// has given such rules: permission; action, publish, subscribe or all; topic or
+// topics; qos and retain. Its rules are looked at in order, and the first that
+// matches decides; if none does nothing is allowed. It takes the place of the
+// sets in the [Rights] of an identity.
+//
+// In topics, ${username}, ${clientid}, ${cert_common_name}, ${zone} and
+// ${client_attrs.NAME} are as the variables of templates above, with what they
+// say of values that no level takes; ${$} is a dollar sign. username_re,
+// clientid_re, zone, zone_re, listener, listener_re and ipaddr are further
+// conditions, all of which must hold. Expressions are RE2's, found anywhere in
+// the value. Fields that are not known are ignored; a rule that is wrong in any
+// other way refuses the whole list.
+//
+// A subscription is matched by an allow that holds all of it, and by a deny that
+// is about any of it. So a deny also refuses wider subscriptions, if no rule before it
+// allows them; and the first rule that matches a subscription allows its deliveries, because
+// no deny before it is about any.
+//
+// "eq " before a topic means the words as they are written, without wildcards and
+// placeholders. What is written may have wildcards: then the rule is about the
+// subscription to that filter alone, and an allow also about what comes by it.
 package policy

@@ -97,6 +97,7 @@ const (
 	shapeUnder                 // a prefix, then everything
 	shapeWalk                  // step by step
 	shapeTemplate              // by what its variables are for who asks
+	shapeSame                  // a filter with wildcards that is meant as it is written
 )
 
 // matcher is one compiled rule.
@@ -116,6 +117,41 @@ type matcher struct {
 
 // compile compiles a rule that [Check] accepts. It keeps r.
 func compile(scope string, r *credential.Rule) matcher {
+	m := compileConditions(scope, r)
+	if r.Resource == anything {
+		m.shape = shapeAny
+		return m
+	}
+	m.template, _ = parseTemplate(r.Resource)
+	m.findShape()
+	return m
+}
+
+// findShape sets how a resource is matched that is not "*", from resource and template.
+func (m *matcher) findShape() {
+	wild, rest := "*", "**"
+	if m.action.proto == MQTT {
+		wild, rest = "+#", "#"
+	}
+	prefix := strings.TrimSuffix(m.resource, rest)
+	switch {
+	case m.template != nil:
+		m.shape, m.resource = shapeTemplate, m.template.widest(m.action.proto)
+		m.prefix = m.template.levels[0].before
+		if i := strings.IndexAny(m.prefix, wild); i >= 0 {
+			m.prefix = m.prefix[:i]
+		}
+	case !strings.ContainsAny(m.resource, wild):
+		m.shape = shapeExact
+	case prefix != "" && !strings.ContainsAny(prefix, wild):
+		m.shape, m.prefix = shapeUnder, prefix
+	default:
+		m.shape = shapeWalk
+	}
+}
+
+// compileConditions compiles all of a rule but its resource. It keeps r.
+func compileConditions(scope string, r *credential.Rule) matcher {
 	m := matcher{
 		rule: r, scope: scope, action: parseAction(r.Action), deny: r.Permission == credential.Deny,
 		qos: 1<<0 | 1<<1 | 1<<2, retain: 1<<0 | 1<<1, resource: r.Resource, networks: r.Networks,
@@ -128,28 +164,6 @@ func compile(scope string, r *credential.Rule) matcher {
 	}
 	if r.Retain != nil {
 		m.retain = retainBit(*r.Retain)
-	}
-	wild, rest := "*", "**"
-	if m.action.proto == MQTT {
-		wild, rest = "+#", "#"
-	}
-	prefix := strings.TrimSuffix(r.Resource, rest)
-	m.template, _ = parseTemplate(r.Resource)
-	switch {
-	case m.template != nil:
-		m.shape, m.resource = shapeTemplate, m.template.widest(m.action.proto)
-		m.prefix = m.template.levels[0].before
-		if i := strings.IndexAny(m.prefix, wild); i >= 0 {
-			m.prefix = m.prefix[:i]
-		}
-	case r.Resource == anything:
-		m.shape = shapeAny
-	case !strings.ContainsAny(r.Resource, wild):
-		m.shape = shapeExact
-	case prefix != "" && !strings.ContainsAny(prefix, wild):
-		m.shape, m.prefix = shapeUnder, prefix
-	default:
-		m.shape = shapeWalk
 	}
 	return m
 }
@@ -175,6 +189,8 @@ func (m *matcher) onResource(op op, a *Access, h *Holder) bool {
 		return true
 	case m.shape == shapeTemplate:
 		return m.onTemplate(op, a, h)
+	case m.shape == shapeSame:
+		return m.isSame(op, resource)
 	case op == opSubscribe && m.deny:
 		return Overlap(resource, m.resource)
 	case op == opSubscribe:
@@ -190,6 +206,15 @@ func (m *matcher) onResource(op op, a *Access, h *Holder) bool {
 		return strings.HasPrefix(resource, m.prefix)
 	}
 	return matchPattern(m.resource, resource)
+}
+
+// isSame is onResource with shapeSame: the rule is about the subscription to just
+// this filter, and an allow therefore about what that brings. No message has such a name.
+func (m *matcher) isSame(op op, resource string) bool {
+	if op == opDeliver {
+		return !m.deny && matchFilter(m.resource, resource)
+	}
+	return op == opSubscribe && resource == m.resource
 }
 
 // fromNetwork reports whether the rule is about a source. Of an unknown one

@@ -148,8 +148,11 @@ func find(rules []matcher, op op, a *Access, h *Holder) *credential.Rule {
 }
 
 // Explain returns every rule of both sides and what became of it, the
-// principal's first, in the order of their scopes.
+// principal's first, in the order of their scopes. Of an ACL the first that matches decides.
 func (r Rights) Explain(a *Access) []Look {
+	if r.ACL != nil {
+		return r.ACL.explain(a)
+	}
 	looks := r.Principal.explain(nil, "principal", a, r.Holder)
 	return r.Credential.explain(looks, "credential", a, r.Holder)
 }

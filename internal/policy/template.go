@@ -28,13 +28,14 @@ type level struct {
 // piece is a variable, or text between variables.
 type piece struct {
 	of   variable
-	text string // the text, or the name of the attribute
+	text string // the text, the value, or the name of the attribute
 }
 
 type variable uint8
 
 const (
-	ofText variable = iota
+	ofText  variable = iota
+	ofValue          // of a variable, that was known beforehand
 	ofPrincipal
 	ofClientID
 	ofAttr
@@ -49,6 +50,11 @@ const (
 // parseTemplate reads a resource; nil if it has no variables. Otherwise why
 // says what is wrong with them.
 func parseTemplate(resource string) (t *template, why string) {
+	return parseWith(resource, parseVariable, variables)
+}
+
+// parseWith is parseTemplate for the variables that parse knows, which known names.
+func parseWith(resource string, parse func(name string) (piece, bool), known string) (t *template, why string) {
 	if !strings.Contains(resource, opening) {
 		return nil, ""
 	}
@@ -60,7 +66,7 @@ func parseTemplate(resource string) (t *template, why string) {
 			end = at + n
 		}
 		if strings.Contains(resource[at:end], opening) {
-			pieces, why := parsePieces(resource[at:end])
+			pieces, why := parsePieces(resource[at:end], parse, known)
 			if why != "" {
 				return nil, why
 			}
@@ -73,7 +79,7 @@ func parseTemplate(resource string) (t *template, why string) {
 	return t, ""
 }
 
-func parsePieces(s string) (pieces []piece, why string) {
+func parsePieces(s string, parse func(name string) (piece, bool), known string) (pieces []piece, why string) {
 	for {
 		text, rest, found := strings.Cut(s, opening)
 		if text != "" {
@@ -84,11 +90,11 @@ func parsePieces(s string) (pieces []piece, why string) {
 		}
 		name, rest, closed := strings.Cut(rest, "}")
 		if !closed {
-			return nil, "has a ${ without a } in the same level: there are " + variables
+			return nil, "has a ${ without a } in the same level: there are " + known
 		}
-		p, ok := parseVariable(name)
+		p, ok := parse(name)
 		if !ok {
-			return nil, "has a variable that there is not: there are " + variables
+			return nil, "has a variable that there is not: there are " + known
 		}
 		pieces, s = append(pieces, p), rest
 	}
@@ -164,7 +170,7 @@ func (t *template) expand(to []byte, proto Proto, wide bool, h *Holder, a *Acces
 		for j := range l.pieces {
 			p := &l.pieces[j]
 			value := p.value(h, a)
-			if p.of != ofText && !isLiteral(value, proto) || len(to) == 0 && strings.HasPrefix(value, "$") {
+			if p.of != ofText && (!isLiteral(value, proto) || len(to) == 0 && value[0] == '$') {
 				ok = false
 				break
 			}
@@ -186,7 +192,7 @@ func (t *template) expand(to []byte, proto Proto, wide bool, h *Holder, a *Acces
 // value is the text of a piece; "" for a variable without a value.
 func (p *piece) value(h *Holder, a *Access) string {
 	switch {
-	case p.of == ofText:
+	case p.of == ofText, p.of == ofValue:
 		return p.text
 	case p.of == ofClientID:
 		return a.ClientID
