@@ -1,0 +1,122 @@
+package outbound
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"syscall"
+)
+
+// guard says which addresses may be called.
+type guard struct{ networks []netip.Prefix }
+
+func newGuard(networks []netip.Prefix) guard {
+	own := make([]netip.Prefix, len(networks))
+	for i, n := range networks {
+		own[i] = n.Masked()
+	}
+	return guard{own}
+}
+
+// never are the addresses that are not called whatever the networks are, each with its name.
+var never = []struct {
+	prefix netip.Prefix
+	is     string
+}{
+	{netip.MustParsePrefix("0.0.0.0/8"), "an unspecified address"},
+	{netip.MustParsePrefix("169.254.0.0/16"), "a link-local address"},
+	{netip.MustParsePrefix("224.0.0.0/4"), "a multicast address"},
+	{netip.MustParsePrefix("240.0.0.0/4"), "a broadcast or reserved address"},
+	{netip.MustParsePrefix("100.100.100.200/32"), cloudOwn}, // Alibaba Cloud
+	{netip.MustParsePrefix("168.63.129.16/32"), cloudOwn},   // Azure
+	{netip.MustParsePrefix("192.0.0.192/32"), cloudOwn},     // Oracle Cloud
+	{netip.MustParsePrefix("::/128"), "an unspecified address"},
+	{netip.MustParsePrefix("fe80::/10"), "a link-local address"},
+	{netip.MustParsePrefix("fec0::/10"), "a site-local address"},
+	{netip.MustParsePrefix("ff00::/8"), "a multicast address"},
+	{netip.MustParsePrefix("fd00:ec2::/32"), cloudOwn}, // Amazon EC2
+	{netip.MustParsePrefix("fd20:ce::/32"), cloudOwn},  // Google Cloud
+}
+
+const cloudOwn = "the metadata service of a cloud"
+
+// check returns why addr must not be called; "" if it may be.
+func (g guard) check(addr netip.Addr) string {
+	addr = addr.WithZone("").Unmap()
+	if why := refused(addr); why != "" {
+		return why
+	}
+	for _, v4 := range embedded(addr) {
+		if why := refused(v4); why != "" {
+			return "a form of " + v4.String() + ", which is " + why
+		}
+	}
+	if len(g.networks) > 0 && !slices.ContainsFunc(g.networks, func(n netip.Prefix) bool { return n.Contains(addr) }) {
+		return "not in backend_networks"
+	}
+	return ""
+}
+
+func refused(addr netip.Addr) string {
+	for _, n := range never {
+		if n.prefix.Contains(addr) {
+			return n.is
+		}
+	}
+	return ""
+}
+
+var (
+	compatible = netip.MustParsePrefix("::/96")           // RFC 4291, 2.5.5.1
+	translated = netip.MustParsePrefix("::ffff:0:0:0/96") // RFC 2765, 2.1
+	nat64      = netip.MustParsePrefix("64:ff9b::/96")    // RFC 6052, 2.1
+	localNAT64 = netip.MustParsePrefix("64:ff9b:1::/48")  // RFC 8215
+	sixToFour  = netip.MustParsePrefix("2002::/16")       // RFC 3056
+	teredo     = netip.MustParsePrefix("2001::/32")       // RFC 4380, 4
+)
+
+// embedded returns the IPv4 addresses that a gateway could take an IPv6 address for.
+func embedded(addr netip.Addr) []netip.Addr {
+	if addr.Is4() || addr == netip.IPv6Loopback() {
+		return nil
+	}
+	b := addr.As16()
+	last := netip.AddrFrom4([4]byte(b[12:]))
+	switch {
+	case compatible.Contains(addr), translated.Contains(addr), nat64.Contains(addr):
+		return []netip.Addr{last}
+	case localNAT64.Contains(addr):
+		all := []netip.Addr{last}
+		for _, at := range [][4]int{{6, 7, 9, 10}, {7, 9, 10, 11}, {9, 10, 11, 12}} { // RFC 6052, 2.2: prefixes of 48, 56, 64 bits
+			if b[at[0]] != 0 { // otherwise it is part of another form
+				all = append(all, netip.AddrFrom4([4]byte{b[at[0]], b[at[1]], b[at[2]], b[at[3]]}))
+			}
+		}
+		return all
+	case sixToFour.Contains(addr):
+		return []netip.Addr{netip.AddrFrom4([4]byte(b[2:6]))}
+	case teredo.Contains(addr):
+		return []netip.Addr{netip.AddrFrom4([4]byte{^b[12], ^b[13], ^b[14], ^b[15]})}
+	case b[8]&^2 == 0 && b[9] == 0 && b[10] == 0x5E && b[11] == 0xFE: // ISATAP, RFC 5214, 6.1
+		return []netip.Addr{last}
+	}
+	return nil
+}
+
+// errGuarded is what a dial fails with that the guard has stopped.
+type errGuarded struct{ addr, why string }
+
+func (e errGuarded) Error() string { return fmt.Sprintf("%s is not called: it is %s", e.addr, e.why) }
+
+// control is the guard of a [net.Dialer].
+func (g guard) control(_ context.Context, _, address string, _ syscall.RawConn) error {
+	to, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return errGuarded{address, "no address"}
+	}
+	if why := g.check(to.Addr()); why != "" {
+		return errGuarded{to.Addr().String(), why}
+	}
+	return nil
+}

@@ -1,0 +1,6 @@
+//go:build race
+
+package outbound
+
+// racing says that the race detector is on, which allocates.
+const racing = true
