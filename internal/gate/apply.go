@@ -43,7 +43,7 @@ func (g *Gate) Apply(ctx context.Context, touched []credential.Touch) error {
 // touches are what some changes concern.
 type touches struct {
 	last       int64 // the highest revision
-	policy     bool  // scopes, roles or routes
+	policy     bool  // scopes, roles, routes or authenticators
 	least      int64 // revision that the policy must have
 	orgs       []string
 	credential map[string]int64 // revision by ID
@@ -57,10 +57,10 @@ func (t *touches) add(one *credential.Touch) {
 		note(&t.credential, one)
 	case "principal":
 		note(&t.principal, one)
-	case "scope", "role", "route":
+	case "scope", "role", "route", "authenticator":
 		t.policy = true
 		t.least = max(t.least, one.Seq)
-		if one.Subject.Kind != "route" && !slices.Contains(t.orgs, one.Org) {
+		if one.Subject.Kind != "route" && one.Subject.Kind != "authenticator" && !slices.Contains(t.orgs, one.Org) {
 			t.orgs = append(t.orgs, one.Org)
 		}
 	}
@@ -81,6 +81,9 @@ func note(m *map[string]int64, one *credential.Touch) {
 // whose sessions are to be looked at.
 func (g *Gate) forget(t *touches) []key {
 	ks := make([]key, 0, len(t.credential))
+	if len(t.credential)+len(t.principal) > 0 {
+		g.names.changed()
+	}
 	for id, seq := range t.credential {
 		if k := keyOf(id); k != (key{}) {
 			g.drop(k, seq)
@@ -136,6 +139,7 @@ func (g *Gate) reload(ctx context.Context, least int64) error {
 		return err
 	}
 	g.book.turn(p)
+	g.turn(p.Authenticators)
 	g.open(lawless)
 	return nil
 }

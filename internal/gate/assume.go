@@ -45,9 +45,18 @@ func (g *Gate) Bears(ctx context.Context, org, name string) (bool, error) {
 	if credential.CheckName(name) != "" {
 		return false, nil
 	}
-	p, err := g.store.Principal(ctx, org, name)
-	if credential.IsNotFound(err) {
+	u := userName{org, name}
+	free, changes := g.names.isFree(u, g.clock.Mono())
+	if free {
 		return false, nil
 	}
-	return err == nil && p.Kind == credential.Device, err
+	p, err := g.store.Principal(ctx, org, name)
+	if err != nil && !credential.IsNotFound(err) {
+		return false, err
+	}
+	if err == nil && p.Kind == credential.Device {
+		return true, nil
+	}
+	g.names.setFree(u, g.clock.Mono(), changes)
+	return false, nil
 }

@@ -21,6 +21,7 @@ type rights struct {
 	org           string
 	roles, scopes []string
 	quarantine    bool // those of every credential of org that is in quarantine; no roles and scopes then
+	guests        bool // scopes are what an authenticator gives to whom a REST service vouches for
 	cur           atomic.Pointer[compiled]
 }
 
@@ -41,6 +42,8 @@ type book struct {
 	now   *edition
 	known map[string]weak.Pointer[rights] // by rightsKey; who holds one keeps it here
 	sweep int                             // size of known at which what nobody holds is taken out
+
+	everything *rights // of superusers
 }
 
 // edition is one state of the policy.
@@ -65,6 +68,7 @@ func (b *book) init(static []credential.Route, log *slog.Logger) {
 	b.rev.Store(-1)
 	b.now = &edition{sets: map[string]set{}}
 	b.turn(credential.Policy{Revision: -1})
+	b.everything = superuser()
 }
 
 // rightsOf returns the shared rights of a credential: those of its principal's roles and its own scopes or, in
@@ -83,6 +87,13 @@ func (b *book) rightsOf(rec *credential.Record) *rights {
 func (b *book) rights(org string, roles, scopes []string) *rights {
 	return b.share(rightsKey(org, roles, scopes), func() *rights {
 		return &rights{org: strings.Clone(org), roles: slices.Clone(roles), scopes: slices.Clone(scopes)}
+	})
+}
+
+// granted returns the shared rights of those who may what scopes allow, without roles.
+func (b *book) granted(org string, scopes []string) *rights {
+	return b.share(rightsKey(org, nil, scopes)+"\x00guests", func() *rights {
+		return &rights{org: strings.Clone(org), scopes: slices.Clone(scopes), guests: true}
 	})
 }
 
@@ -185,9 +196,12 @@ func (b *book) compile(r *rights) *compiled {
 			all = append(all, role.Scopes...)
 		}
 	}
+	if r.guests {
+		all = append(all, r.scopes...)
+	}
 	own := b.set(r.org, all)
 	c := &compiled{Rights: policy.Rights{Principal: own.Set}, names: all}
-	if len(r.scopes) > 0 {
+	if len(r.scopes) > 0 && !r.guests {
 		narrow := b.set(r.org, r.scopes)
 		c.Credential, c.names = narrow.Set, slices.Clone(r.scopes)
 		if narrow.bad {
@@ -266,4 +280,19 @@ func splitSetKey(k string) (org string, names []string) {
 		return org, nil
 	}
 	return org, strings.Split(rest, "\x01")
+}
+
+// superuser returns the rights of whom a REST service says to be one: everything on the data plane, and nothing of the API.
+func superuser() *rights {
+	set, err := policy.Compile([]credential.Scope{{Name: "superuser", Rules: []credential.Rule{
+		{Permission: credential.Allow, Action: "mqtt:*", Resource: "*"},
+		{Permission: credential.Allow, Action: "http:*", Resource: "*"},
+		{Permission: credential.Allow, Action: "grpc:call", Resource: "*"},
+	}}})
+	if err != nil {
+		panic(err) // they are written above
+	}
+	r := &rights{}
+	r.cur.Store(&compiled{Rights: policy.Rights{Principal: set}})
+	return r
 }

@@ -95,6 +95,7 @@ type cold struct {
 	signing   atomic.Bool
 	assertion atomic.Pointer[assertion]
 	bound     atomic.Pointer[Identity] // the last one that was made with a certificate beside the token
+	scram     *scramEntry
 }
 
 // formOf returns a token's kind as a number; 0 is no token.
@@ -117,6 +118,8 @@ func formFor(k credential.Kind) (uint32, credential.Kind) {
 		return formOf("pat"), credential.PAT
 	case credential.Certificate:
 		return 0, credential.Certificate
+	case credential.SCRAM:
+		return math.MaxUint32, credential.SCRAM // no token is one of these
 	}
 	return math.MaxUint32, k // never accepted
 }

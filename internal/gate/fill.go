@@ -181,7 +181,11 @@ func (g *Gate) compile(rec *credential.Record) (*entry, error) {
 		}
 	}
 	r := g.book.rightsOf(rec)
-	return newEntry(rec, r, r.org, g.networks.share(c.Networks)), nil
+	e := newEntry(rec, r, r.org, g.networks.share(c.Networks))
+	if c.Kind == credential.SCRAM {
+		g.unseal(e, c)
+	}
+	return e, nil
 }
 
 // pause waits, unless the gate is closed meanwhile.

@@ -36,6 +36,13 @@ type Config struct {
 	StaticRoutes []credential.Route // from flags and file
 	Log          *slog.Logger       // nil: none
 	Clock        *Clock             // nil: the system's
+
+	// Open opens what is sealed in records of the store; nil: nothing can be.
+	Open func(record string, sealed []byte) ([]byte, error)
+	// FakeSalt is the key of the salts that users are shown who do not exist; the same on every node (S02). Empty: one that lasts as long as this gate.
+	FakeSalt []byte
+	// Sources asks REST services; nil if that is not to be.
+	Sources credential.Sources
 }
 
 // Gate decides. See the package comment. Its methods may be called from any goroutine.
@@ -52,6 +59,8 @@ type Gate struct {
 	refusals refusals
 	book     book
 	networks networkBook
+	names    names
+	chains   chains
 	sessions sessions
 
 	store      Store
@@ -59,6 +68,9 @@ type Gate struct {
 	issuer     string
 	jwks       []byte
 	flushEvery time.Duration
+	unwrap     func(record string, sealed []byte) ([]byte, error)
+	fakeSalt   []byte
+	sources    credential.Sources
 	log        *slog.Logger
 
 	floor     atomic.Int64 // a look-up that begins now must be of this revision
@@ -91,6 +103,12 @@ func New(c Config) (*Gate, error) {
 	if c.Store == nil || c.Signer == nil {
 		return nil, errors.New("gate: a store and a signer are needed")
 	}
+	if c.Open == nil {
+		c.Open = func(string, []byte) ([]byte, error) { return nil, errors.New("nothing can be opened") }
+	}
+	if len(c.FakeSalt) == 0 {
+		c.FakeSalt = []byte(rand.Text())
+	}
 	jwks, err := jwt.Set(c.Keys...)
 	if err != nil {
 		return nil, err
@@ -98,7 +116,7 @@ func New(c Config) (*Gate, error) {
 	g := &Gate{
 		store: c.Store, signer: c.Signer, issuer: c.Issuer, jwks: jwks, clock: c.Clock, log: c.Log,
 		staleness: orElse(c.Staleness, 30*time.Second), flushEvery: orElse(c.FlushEvery, 2*time.Second),
-		lookups: make(chan struct{}, maxLookups),
+		lookups: make(chan struct{}, maxLookups), unwrap: c.Open, fakeSalt: c.FakeSalt, sources: c.Sources,
 	}
 	if g.log == nil {
 		g.log = slog.New(slog.DiscardHandler)
@@ -112,6 +130,8 @@ func New(c Config) (*Gate, error) {
 	g.sessions.init(g.cache.hash, rand.Text()[:10])
 	g.book.init(c.StaticRoutes, g.log)
 	g.deadlines.init()
+	g.names.init()
+	g.chains.init()
 	g.ledger.init()
 	g.shut.Store(unstarted)
 	g.ctx, g.cancel = context.WithCancel(context.Background())
@@ -175,6 +195,7 @@ func (g *Gate) Close() error {
 	g.cancel()
 	g.running.Wait()
 	g.waitFlights()
+	g.closeChains()
 	return g.flushAll(context.Background())
 }
 

@@ -33,14 +33,16 @@ var (
 // faulty is the real store with faults in front of it. A hook that is nil does nothing.
 type faulty struct {
 	*store.Store
-	lookups atomic.Int64
+	lookups    atomic.Int64
+	principals atomic.Int64 // look-ups of them
 
-	mu     sync.Mutex
-	after  func(id string, rec credential.Record, err error) (credential.Record, error) // of each Credential
-	since  func() error
-	lose   int64 // the touch of this revision is left out
-	policy func() error
-	record func() error
+	mu        sync.Mutex
+	after     func(id string, rec credential.Record, err error) (credential.Record, error) // of each Credential
+	principal func() error                                                                 // after each Principal
+	since     func() error
+	lose      int64 // the touch of this revision is left out
+	policy    func() error
+	record    func() error
 }
 
 func (f *faulty) set(change func(f *faulty)) {
@@ -69,6 +71,15 @@ func (f *faulty) Credential(ctx context.Context, id string) (credential.Record, 
 		return after(id, rec, err)
 	}
 	return rec, err
+}
+
+func (f *faulty) Principal(ctx context.Context, org, ref string) (credential.Principal, error) {
+	f.principals.Add(1)
+	p, err := f.Store.Principal(ctx, org, ref)
+	if e := f.hook(func(f *faulty) func() error { return f.principal }); e != nil {
+		return credential.Principal{}, e
+	}
+	return p, err
 }
 
 func (f *faulty) Policy(ctx context.Context) (credential.Policy, error) {

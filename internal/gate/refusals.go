@@ -23,7 +23,7 @@ type refusals struct {
 type refusalsPart struct {
 	mu       sync.Mutex
 	rows     map[refusalKey]*credential.Refusals
-	byReason [credential.Draining + 1]int64 // since the start
+	byReason [credential.Reasons]int64 // since the start
 	_        [40]byte
 }
 

@@ -1,0 +1,202 @@
+package gate
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"cardea/internal/credential"
+	"cardea/internal/secret"
+)
+
+// Entrance is somebody who wants to get in at a listener that has a chain.
+type Entrance struct {
+	Listener string // whose chain is asked
+	// Evidence is what was shown that one of our own credentials may be. Token is whatever text stands where a
+	// token may: that it is one is found out here.
+	Evidence
+	// Login is what was shown as expressions and REST services may know it. Zone and Cert are filled in.
+	Login credential.Login
+	// Demand says that the listener demands certificates: then they alone decide, and whoever proves something
+	// else beside must be the same principal by it.
+	Demand bool
+	// Exporter is the tls-exporter binding of the connection (RFC 9266); nil where TLS has none.
+	Exporter []byte
+}
+
+// verdict is what an authenticator makes of somebody.
+type verdict uint8
+
+const (
+	ignores verdict = iota
+	accepts
+	rejects
+)
+
+// Enter asks the chain of a listener about somebody who speaks no SCRAM: see [Gate.Exchange] for that. The first
+// authenticator that accepts or rejects decides. A chain that is empty or wholly disabled lets nobody in.
+func (g *Gate) Enter(ctx context.Context, in *Entrance) (*Identity, Outcome) {
+	last := credential.NoAuthenticator
+	for _, m := range g.chains.of(in.Listener) {
+		if !m.Enabled || m.Type == credential.ByScram || m.Type == credential.ByScramREST || in.Demand && m.Type != credential.ByCertificate {
+			continue
+		}
+		began := time.Now()
+		id, out, v := g.ask(ctx, m, in)
+		m.stats.count(v, time.Since(began))
+		switch {
+		case v == accepts:
+			return id, out
+		case v == rejects:
+			return nil, out
+		case out.Reason != credential.OK:
+			last = out.Reason
+		}
+	}
+	return nil, g.refuse(key{}, last, 0, &in.Evidence)
+}
+
+// ask asks one authenticator. With ignores the reason is what may be said in the end, OK for nothing.
+func (g *Gate) ask(ctx context.Context, m *member, in *Entrance) (*Identity, Outcome, verdict) {
+	run, out := g.isDue(m, in)
+	if out.Reason != credential.OK {
+		return nil, out, rejects
+	}
+	if !run {
+		return nil, Outcome{}, ignores
+	}
+	switch m.Type {
+	case credential.ByToken, credential.ByCertificate:
+		return g.askOurs(ctx, m, in)
+	case credential.ByHTTP:
+		return g.askPassword(ctx, m, in)
+	}
+	return nil, Outcome{}, ignores
+}
+
+// isDue works out the precondition. A reason but OK rejects: the authenticator is broken, or the precondition fails.
+func (g *Gate) isDue(m *member, in *Entrance) (bool, Outcome) {
+	if m.expr == nil && m.broken == "" && !m.Type.Remote() {
+		return true, Outcome{}
+	}
+	if in.Login.Cert == nil {
+		in.Login.Cert = loginCert(in.Certificate)
+	}
+	in.Login.Zone = m.Org
+	if m.broken != "" {
+		g.notice(m, m.broken)
+		return false, g.refuse(keyOf(m.ID), credential.SourceFailed, 0, &in.Evidence)
+	}
+	run, err := m.due(&in.Login)
+	if err != nil {
+		g.notice(m, "its precondition: "+err.Error())
+		return false, g.refuse(keyOf(m.ID), credential.PreconditionFailed, 0, &in.Evidence)
+	}
+	return run, Outcome{}
+}
+
+// askOurs judges a token and a certificate. Whoever shows both, where the chain takes both, must be the same principal by both.
+func (g *Gate) askOurs(ctx context.Context, m *member, in *Entrance) (*Identity, Outcome, verdict) {
+	ev := in.Evidence
+	both, out := g.takesBoth(m, in)
+	switch {
+	case out.Reason != credential.OK:
+		return nil, out, rejects
+	case both:
+	case m.Type == credential.ByToken:
+		ev.Certificate = nil
+	default:
+		ev.Token = ""
+	}
+	if ev.Certificate == nil { // a token alone
+		if ev.Token == "" {
+			return nil, Outcome{Reason: credential.NoCredential}, ignores
+		}
+		if _, ok := secret.Parse(ev.Token); !ok {
+			return nil, Outcome{Reason: credential.MalformedToken}, ignores
+		}
+	}
+	id, out := g.Authenticate(ctx, &ev)
+	if out.Reason != credential.OK {
+		return nil, out, rejects
+	}
+	return id, out, accepts
+}
+
+// takesBoth reports whether a token and a certificate were shown and the chain takes the other one of the two as well.
+func (g *Gate) takesBoth(m *member, in *Entrance) (bool, Outcome) {
+	if in.Certificate == nil || in.Token == "" {
+		return false, Outcome{}
+	}
+	other := credential.ByCertificate
+	if m.Type == credential.ByCertificate {
+		other = credential.ByToken
+	}
+	for _, n := range g.chains.of(in.Listener) {
+		if n.Type == other && n.Enabled {
+			return g.isDue(n, in)
+		}
+	}
+	return false, Outcome{}
+}
+
+// tokenPrefix begins every token of ours. What begins so is shown to no REST service, whoever mistook it for a password.
+const tokenPrefix = "cardea_"
+
+// askPassword asks a REST service about a user name and a password.
+func (g *Gate) askPassword(ctx context.Context, m *member, in *Entrance) (*Identity, Outcome, verdict) {
+	l, ev := &in.Login, &in.Evidence
+	if l.Username == "" && l.Password == "" {
+		return nil, Outcome{Reason: credential.NoCredential}, ignores
+	}
+	if strings.HasPrefix(l.Username, tokenPrefix) || strings.HasPrefix(l.Password, tokenPrefix) {
+		return nil, Outcome{Reason: credential.MalformedToken}, ignores
+	}
+	k := nameKey(m.Org, l.Username)
+	h := g.cache.hash(k)
+	mono := g.clock.Mono()
+	if wait := g.limits.wait(k, h, ev.Source, mono); wait > 0 {
+		return nil, g.refuse(keyOf(m.ID), credential.TooManyAttempts, wait, ev), rejects
+	}
+	if g.blind(mono) {
+		return nil, g.refuse(keyOf(m.ID), credential.Unavailable, comeAgain, ev), rejects
+	}
+	a := m.source.Ask(ctx, l)
+	switch a.Verdict {
+	case credential.Known:
+		id, why := g.guest(m, l, &a)
+		if why != "" {
+			g.notice(m, why)
+			return nil, g.refuse(keyOf(m.ID), credential.SourceFailed, 0, ev), rejects
+		}
+		if why := id.entry.standing(g.clock.nano()); why != credential.OK {
+			return nil, g.refuse(keyOf(m.ID), why, 0, ev), rejects
+		}
+		return id, Outcome{}, accepts
+	case credential.Denied:
+		g.limits.wrong(k, h, ev.Source, mono)
+		return nil, g.refuse(keyOf(m.ID), credential.SourceDenied, 0, ev), rejects
+	case credential.Unknown:
+		g.limits.wrong(k, h, ev.Source, mono)
+		return nil, Outcome{Reason: credential.UnknownUser}, ignores
+	}
+	g.notice(m, a.Why)
+	if m.DenyOnFailure {
+		return nil, g.refuse(keyOf(m.ID), credential.SourceFailed, 0, ev), rejects
+	}
+	return nil, Outcome{Reason: credential.SourceFailed}, ignores
+}
+
+// notice keeps what went wrong at an authenticator for its status, and logs it: one line a minute for each cause.
+func (g *Gate) notice(m *member, why string) {
+	if why == "" {
+		return
+	}
+	now := g.clock.Now()
+	if m.stats.note(why, now) {
+		g.log.Warn("an authenticator could not do its work", "authenticator", m.ID, "type", string(m.Type), "listener", m.Listener, "why", why)
+	}
+}
+
+// noticeEvery is how often the same cause is logged.
+const noticeEvery = time.Minute
