@@ -37,6 +37,14 @@ func acts() []struct {
 			_, err := h.CreateCredential(h.t.Context(), h.local, NewCredential{Kind: credential.Certificate, Principal: "svc"})
 			return err
 		}},
+		{"credential.create", func(h *house) error {
+			_, err := h.CreateCredential(h.t.Context(), h.local, NewCredential{Kind: credential.SCRAM, Principal: "svc"})
+			return err
+		}},
+		{"credential.rotate", func(h *house) error {
+			_, err := h.Rotate(h.t.Context(), h.local, h.key(), Rotation{Overlap: day})
+			return err
+		}},
 		{"credential.update", func(h *house) error {
 			_, err := h.UpdateCredential(h.t.Context(), h.local, h.key(), CredentialPatch{Name: &text})
 			return err

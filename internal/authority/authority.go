@@ -3,6 +3,7 @@ package authority
 import (
 	"errors"
 	"log/slog"
+	"runtime"
 	"slices"
 	"time"
 
@@ -29,6 +30,10 @@ type Config struct {
 	Now    func() time.Time // nil: time.Now
 	Log    *slog.Logger
 	Routes []credential.Route // static ones, from flags and file
+	// Sources checks how REST services are asked. Nil: authenticators that ask one are refused.
+	Sources credential.Sources
+	// Listeners returns the names of this node's MQTT listeners, for warnings; nil: there are none to give.
+	Listeners func() []string
 }
 
 // Authority issues, rotates, revokes and audits. It is safe for concurrent use.
@@ -40,6 +45,10 @@ type Authority struct {
 	log    *slog.Logger
 	clock  clock
 	static []credential.Route
+
+	sources   credential.Sources
+	listeners func() []string
+	deriving  chan struct{} // holds one for each password that keys are being made of
 }
 
 // New returns an Authority. Static routes that [CheckRoute] refuses are an error.
@@ -54,7 +63,9 @@ func New(c Config) (*Authority, error) {
 	}
 	a := &Authority{
 		store: c.Store, gate: c.Gate, ring: c.Ring, ca: c.CA, log: c.Log,
-		static: slices.Clone(c.Routes),
+		static: slices.Clone(c.Routes), sources: c.Sources, listeners: c.Listeners,
+
+		deriving: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 	a.clock.read = c.Now
 	if c.Now == nil {

@@ -16,6 +16,7 @@ import (
 	"cardea/internal/credential"
 	"cardea/internal/gate"
 	"cardea/internal/keyring"
+	"cardea/internal/outbound"
 	"cardea/internal/policy"
 	"cardea/internal/store"
 )
@@ -71,7 +72,7 @@ func (h *house) open() {
 	h.ring, h.ca, err = Bootstrap(h.t.Context(), h.fault, h.ks, h.clock.now, nil)
 	h.must(err)
 	h.gate = h.startGate()
-	h.Authority, err = New(Config{Store: h.fault, Gate: h.gate, Ring: h.ring, CA: h.ca, Now: h.clock.now})
+	h.Authority, err = New(Config{Store: h.fault, Gate: h.gate, Ring: h.ring, CA: h.ca, Now: h.clock.now, Sources: outbound.New(outbound.Config{})})
 	h.must(err)
 	h.local = Caller{
 		Org: credential.DefaultOrg, Local: true, Rights: RightsOfLocal(),

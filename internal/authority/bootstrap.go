@@ -29,13 +29,15 @@ const (
 	purposeIdentity = "identity"
 	purposeRoot     = "ca-root"
 	purposeIssuing  = "ca-issuing"
+	purposeFake     = "scram-fake" // for the salts of users that do not exist
 )
 
 // bootstrapLock is the lock under which keys and built-in things are made, and master keys replaced.
 const bootstrapLock = "bootstrap"
 
 // Bootstrap makes, under a lock, what a database must hold before anything else can run: the keystore's mark,
-// data key, identity key, root and issuing certificate, built-in scopes and roles. What is there already stays. All that
+// data key, identity key, the secret for fake salts, root and issuing certificate, built-in scopes and roles, and the chain of the
+// listener "default". What is there already stays. All that
 // is missing comes in one change, with one event for each thing, so that a process that is
 // killed leaves all or nothing, and of several nodes one makes it and the others find it. A rotation of the master key
 // that was interrupted is ended. Errors: Invalid if the database belongs to another keystore (K14).
@@ -90,10 +92,16 @@ func (b *bootstrap) run(ctx context.Context) error {
 	if _, err := b.signer(purposeIdentity, nil); err != nil {
 		return err
 	}
+	if err := b.fakeSaltKey(); err != nil {
+		return err
+	}
 	if err := b.certificates(ctx); err != nil {
 		return err
 	}
 	if err := b.policy(ctx); err != nil {
+		return err
+	}
+	if err := seedChain(ctx, b.store, b.ch, defaultListener, defaultChain()); err != nil {
 		return err
 	}
 	if len(b.ch.events) == 0 {
@@ -181,6 +189,18 @@ func (b *bootstrap) signer(purpose string, certify func(crypto.Signer) ([]byte, 
 	}
 	b.add(key)
 	return signing{s, key.Public}, nil
+}
+
+func (b *bootstrap) fakeSaltKey() error {
+	if _, found := current(b.keys, purposeFake); found {
+		return nil
+	}
+	key, err := b.ring.NewSecret(purposeFake, b.at)
+	if err != nil {
+		return err
+	}
+	b.add(key)
+	return nil
 }
 
 // signing is a key with its public part: a certificate for those of the CA.
@@ -279,4 +299,14 @@ func IdentityPublics(keys []credential.Key) ([]crypto.PublicKey, error) {
 		all = append(all, pub)
 	}
 	return all, nil
+}
+
+// FakeSaltKey returns the secret that the salts of users that do not exist are made of (S01), from among keys, which [Bootstrap] has made.
+// It is the same on every node, after a restart, a rotation of the master key and a restore (S02).
+func FakeSaltKey(ring *keyring.Ring, keys []credential.Key) ([]byte, error) {
+	key, found := current(keys, purposeFake)
+	if !found {
+		return nil, credential.Errorf(credential.Down, "the database holds no secret for fake salts: restart this node, which makes one")
+	}
+	return ring.Secret(key)
 }

@@ -27,6 +27,13 @@ func builtInScopes() []credential.Scope {
 			Description: "Reads everything of the API and exports the audit log; changes nothing.",
 			Rules:       []credential.Rule{allow("api:*:read", "*"), allow("api:events:export", "*")},
 		},
+		{
+			Org: credential.DefaultOrg, Name: credential.ScopeEMQX, BuiltIn: true,
+			Description: "For an EMQX cluster that asks who may connect, publish and subscribe. It may learn the keys of SCRAM users.",
+			Rules: []credential.Rule{
+				allow("api:backend:authn", "/backend/emqx"), allow("api:backend:authz", "/backend/emqx"), allow("api:backend:scram", "/backend/emqx"),
+			},
+		},
 	}
 }
 

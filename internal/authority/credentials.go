@@ -20,7 +20,7 @@ func (a *Authority) CreateCredential(ctx context.Context, c Caller, n NewCredent
 	return issued[0], nil
 }
 
-// CreateCredentials makes tokens (no certificates) in one transaction: all or none. At most 1000. The idempotency
+// CreateCredentials makes tokens and SCRAM credentials (no certificates) in one transaction: all or none. At most 1000. The idempotency
 // key is the first one's; fields are named "credentials[I].FIELD".
 func (a *Authority) CreateCredentials(ctx context.Context, c Caller, n []NewCredential) ([]Issued, error) {
 	var p credential.Problems
@@ -55,6 +55,7 @@ func (a *Authority) createCredentials(ctx context.Context, c Caller, wanted []Ne
 	if err != nil {
 		return nil, err
 	}
+	m.hide(w.materials()...)
 	r, err := a.once(ctx, m, func() (reply, error) {
 		if err := a.checkClock(ctx); err != nil {
 			return reply{}, err
@@ -74,7 +75,16 @@ type wishes struct {
 	all    []NewCredential
 	prefix func(int) string
 	owners map[string]owner // by how the request names them
+	logins map[int]*login   // of the SCRAM credentials, by their place in all; made by the first attempt that comes so far
 	stale  bool
+}
+
+func (w *wishes) materials() []material {
+	all := make([]material, len(w.all))
+	for i := range w.all {
+		all[i] = w.all[i].material()
+	}
+	return all
 }
 
 // owner is a principal that a credential is wished for; found is false if there is no such one.
@@ -145,6 +155,9 @@ func (w *wishes) grant(ctx context.Context, m *memo) (reply, error) {
 		ch.also(credential.Expect{Principal: o.ID, Version: o.Version})
 	}
 	ch.ops, ch.events = slices.Grow(ch.ops, len(drafts)), slices.Grow(ch.events, len(drafts))
+	if err := w.makeLogins(ctx, drafts); err != nil {
+		return reply{}, err
+	}
 	if err := giveIDs(drafts); err != nil {
 		return reply{}, err
 	}
@@ -166,6 +179,7 @@ type draft struct {
 	credential.Credential
 	principal string // name
 	key       *publicKey
+	login     *login // scram
 	warnings  []string
 }
 
@@ -181,6 +195,7 @@ func (w *wishes) check(b *book, now time.Time) ([]draft, error) {
 		}
 		drafts[i].Org, drafts[i].CreatedBy = w.c.Org, w.c.Actor.Principal
 	}
+	checkLogins(&p, w.all, drafts, func(i int, name string) string { return w.prefix(i) + name })
 	if err := p.Err(); err != nil {
 		return nil, err
 	}
@@ -230,6 +245,7 @@ func (n *NewCredential) draft(p *credential.Problems, o owner, b *book, now time
 	} else if len(n.CSR) > 0 {
 		p.Add("csr", "is for certificates only")
 	}
+	n.checkLogin(p, &d)
 	return d
 }
 
@@ -244,7 +260,7 @@ func (n *NewCredential) checkOwner(p *credential.Problems, o owner) {
 	}
 	switch {
 	case !n.Kind.Valid():
-		p.Add("kind", "is none of device_token, certificate, api_key, pat")
+		p.Add("kind", "is none of %s", list(credential.Kinds(), func(k credential.Kind) string { return string(k) }))
 	case o.found && !n.Kind.For(o.Kind):
 		p.Add("kind", "is %s, which is not for a principal of kind %s", n.Kind, o.Kind)
 	}
@@ -268,8 +284,11 @@ func giveIDs(drafts []draft) (err error) {
 
 // make adds to the change that a draft becomes a credential, and returns what is shown once.
 func (a *Authority) make(ctx context.Context, ch *change, d *draft) (Issued, error) {
-	if d.Kind == credential.Certificate {
+	switch d.Kind {
+	case credential.Certificate:
 		return a.makeCertificate(ctx, ch, d)
+	case credential.SCRAM:
+		return a.makeScram(ch, d)
 	}
 	return a.makeToken(ch, d)
 }
@@ -304,7 +323,9 @@ func (d *draft) withLeaf(ch *change, l *leaf) Issued {
 
 func (d *draft) create(ch *change) {
 	op := credential.CreateCredential{Credential: d.Credential}
-	ch.do(op, "credential.create", aboutCredential(d.ID, d.principal), createDetails(&d.Credential))
+	about := createDetails(&d.Credential)
+	loginDetails(about, &d.Credential, d.login)
+	ch.do(op, "credential.create", aboutCredential(d.ID, d.principal), about)
 }
 
 // newToken makes version n of the token of a credential.

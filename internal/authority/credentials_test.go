@@ -97,7 +97,7 @@ func TestDefaultLifetimes(t *testing.T) {
 		kind credential.Kind
 		of   string
 		days int
-	}{{credential.DeviceToken, "d", 1095}, {credential.Certificate, "d", 1095}, {credential.APIKey, "s", 365}, {credential.PAT, "u", 90}} {
+	}{{credential.DeviceToken, "d", 1095}, {credential.Certificate, "d", 1095}, {credential.SCRAM, "d", 1095}, {credential.APIKey, "s", 365}, {credential.PAT, "u", 90}} {
 		is, err := h.CreateCredential(t.Context(), h.local, NewCredential{Kind: tc.kind, Principal: tc.of})
 		h.must(err)
 		want := h.clock.now().Add(time.Duration(tc.days) * day)
@@ -107,6 +107,7 @@ func TestDefaultLifetimes(t *testing.T) {
 		if !is.Credential.ExpiresAt.Equal(want) || len(is.Warnings) != 1 || !strings.Contains(is.Warnings[0], fmt.Sprint(tc.days)) {
 			t.Errorf("%s ends %s with %q, want %s", tc.kind, is.Credential.ExpiresAt, is.Warnings, want)
 		}
+		h.must(h.DeleteCredential(t.Context(), h.local, is.Credential.ID, ""))
 		is, err = h.CreateCredential(t.Context(), h.local, NewCredential{Kind: tc.kind, Principal: tc.of, TTL: time.Hour})
 		h.must(err)
 		if len(is.Warnings) != 0 {

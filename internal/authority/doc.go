@@ -14,7 +14,7 @@
 //
 // A right is a rule of the API: an action "api:NOUN:VERB" on "/NOUN/NAME". For
 // credentials and sessions NAME is the name of the principal, for routes it is the
-// prefix. A list asks for the name "*", unless it is a list of one principal's.
+// prefix, for authenticators the listener: its name, or the route's prefix, which only /authenticators/** reaches. A list asks for the name "*", unless it is a list of one principal's.
 //
 //	use case                           right                 on                     and the caller must have what it gives away
 //	CreatePrincipal                    principals:create     /principals/NAME       the roles' rules
@@ -40,6 +40,13 @@
 //	PutRoute                           routes:create, update /routes/PREFIX
 //	DeleteRoute                        routes:delete         /routes/PREFIX
 //	Routes                             routes:read           /routes/*
+//	CreateAuthenticator                authenticators:create /authenticators/LISTENER  the scopes' rules; over MQTT everything, with a service that is asked
+//	PutAuthenticator,                  authenticators:update /authenticators/LISTENER  as for create, but to disable it
+//	UpdateAuthenticator
+//	MoveAuthenticator                  authenticators:update /authenticators/LISTENER
+//	DeleteAuthenticator                authenticators:delete /authenticators/LISTENER
+//	Authenticator, Authenticators      authenticators:read   /authenticators/LISTENER, *
+//	AuthenticatorFor "test"            authenticators:test   /authenticators/LISTENER
 //	Sessions                           sessions:read         /sessions/PRINCIPAL, *
 //	Kick                               sessions:kick         /sessions/PRINCIPAL
 //	Events, Refusals                   events:read           /events/*

@@ -206,11 +206,11 @@ func (a *Authority) RotateKey(ctx context.Context, c Caller, id string, r Rotati
 	if err != nil {
 		return Bundle{}, err
 	}
-	pub, err := r.check(credential.Certificate)
+	from, err := r.check(&credential.Credential{Kind: credential.Certificate})
 	if err != nil {
 		return Bundle{}, err
 	}
-	kept, err := a.once(ctx, m, func() (reply, error) { return a.rotateKey(ctx, c, p, r, pub, m) })
+	kept, err := a.once(ctx, m, func() (reply, error) { return a.rotateKey(ctx, c, p, r, from, m) })
 	if err != nil {
 		return Bundle{}, err
 	}
@@ -239,7 +239,7 @@ func (a *Authority) deviceFor(ctx context.Context, c Caller, ref string) (creden
 	return p, nil
 }
 
-func (a *Authority) rotateKey(ctx context.Context, c Caller, p credential.Principal, r Rotation, pub *publicKey, m *memo) (reply, error) {
+func (a *Authority) rotateKey(ctx context.Context, c Caller, p credential.Principal, r Rotation, from source, m *memo) (reply, error) {
 	if err := a.checkClock(ctx); err != nil {
 		return reply{}, err
 	}
@@ -254,11 +254,11 @@ func (a *Authority) rotateKey(ctx context.Context, c Caller, p credential.Princi
 		}
 	}
 	ch.also(credential.Expect{Principal: token.Principal.ID, Version: token.Principal.Version})
-	c2, err := a.turn(ctx, ch, &cert, r, pub, renewedEnd(&cert.Credential, ch.at))
+	c2, err := a.turn(ctx, ch, &cert, r, from, renewedEnd(&cert.Credential, ch.at))
 	if err != nil {
 		return reply{}, err
 	}
-	t2, err := a.turn(ctx, ch, &token, r, nil, c2.Credential.ExpiresAt)
+	t2, err := a.turn(ctx, ch, &token, r, source{}, c2.Credential.ExpiresAt)
 	if err != nil {
 		return reply{}, err
 	}

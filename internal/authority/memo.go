@@ -17,16 +17,19 @@ const keepReplies = 24 * time.Hour
 
 // reply is what an act answers.
 type reply struct {
-	Principal *credential.Principal
-	Issued    []Issued
-	Warnings  []string
+	Principal     *credential.Principal
+	Issued        []Issued
+	Authenticator *credential.Authenticator
+	Warnings      []string
 }
 
 // keptReply is the form in which a reply is remembered.
 type keptReply struct {
-	Principal *credential.Principal `json:"principal,omitempty"`
-	Issued    []keptIssued          `json:"issued,omitempty"`
-	Warnings  []string              `json:"warnings,omitempty"`
+	Principal     *credential.Principal     `json:"principal,omitempty"`
+	Issued        []keptIssued              `json:"issued,omitempty"`
+	Authenticator *credential.Authenticator `json:"authenticator,omitempty"`
+	Warnings      []string                  `json:"warnings,omitempty"`
+	Hidden        []byte                    `json:"hidden,omitempty"` // as in [memo]
 }
 
 // keptIssued is [Issued] with its secrets in the clear. It is never seen but sealed.
@@ -71,6 +74,7 @@ type memo struct {
 	org     string
 	key     string
 	request [sha256.Size]byte
+	hidden  []byte // hash of the passwords and keys of the request; nil for none. It is only kept sealed
 }
 
 // newMemo binds a key to the caller's credential, so that nobody meets another's answers.
@@ -95,12 +99,41 @@ func newMemo(c Caller, act, key string, request any) (*memo, error) {
 	return &memo{org: c.Org, key: hex.EncodeToString(sum[:]), request: sha256.Sum256(text)}, nil
 }
 
+// hide adds to the request what must not be kept in the open, not even as a hash.
+func (m *memo) hide(of ...material) {
+	if m == nil {
+		return
+	}
+	all, some := make([]byte, len(of)*sha256.Size), false
+	for i := range of {
+		some = copy(all[i*sha256.Size:], of[i].fingerprint()) > 0 || some
+	}
+	if some {
+		sum := sha256.Sum256(all)
+		m.hidden = sum[:]
+	}
+}
+
+// hideBackend is hide for what an authenticator's service is shown.
+func (m *memo) hideBackend(b *credential.Backend) error {
+	if m == nil || b == nil {
+		return nil
+	}
+	text, err := json.Marshal(b)
+	if err != nil {
+		return &credential.Error{Kind: credential.Internal, Err: err}
+	}
+	sum := sha256.Sum256(text)
+	m.hidden = sum[:]
+	return nil
+}
+
 // remember adds to the change that r answers the memo's request.
 func (a *Authority) remember(ch *change, m *memo, r reply) error {
 	if m == nil {
 		return nil
 	}
-	text, err := json.Marshal(keptReply{r.Principal, keep(r.Issued...), r.Warnings})
+	text, err := json.Marshal(keptReply{r.Principal, keep(r.Issued...), r.Authenticator, r.Warnings, m.hidden})
 	if err != nil {
 		return &credential.Error{Kind: credential.Internal, Err: err}
 	}
@@ -127,8 +160,9 @@ func (a *Authority) recall(ctx context.Context, m *memo) (reply, bool, error) {
 	if !a.now().Before(kept.Until) {
 		return reply{}, false, nil
 	}
+	another := credential.Errorf(credential.Unprocessed, "the Idempotency-Key was used for another request: take a new one")
 	if subtle.ConstantTimeCompare(kept.Request, m.request[:]) == 0 {
-		return reply{}, false, credential.Errorf(credential.Unprocessed, "the Idempotency-Key was used for another request: take a new one")
+		return reply{}, false, another
 	}
 	text, err := a.ring.Open(m.record(), kept.Sealed)
 	if err != nil {
@@ -138,7 +172,10 @@ func (a *Authority) recall(ctx context.Context, m *memo) (reply, bool, error) {
 	if err := json.Unmarshal(text, &was); err != nil {
 		return reply{}, false, &credential.Error{Kind: credential.Internal, Err: err}
 	}
-	r := reply{Principal: was.Principal, Warnings: was.Warnings}
+	if subtle.ConstantTimeCompare(was.Hidden, m.hidden) == 0 {
+		return reply{}, false, another
+	}
+	r := reply{Principal: was.Principal, Authenticator: was.Authenticator, Warnings: was.Warnings}
 	for i := range was.Issued {
 		r.Issued = append(r.Issued, was.Issued[i].issued())
 	}
@@ -176,6 +213,9 @@ func (a *Authority) settle(ctx context.Context, r *reply, org string) {
 	for i := range r.Issued {
 		about := aboutCredential(r.Issued[i].Credential.ID, r.Issued[i].PrincipalName)
 		touched = append(touched, credential.Touch{Org: org, Subject: about})
+	}
+	if r.Authenticator != nil {
+		touched = append(touched, credential.Touch{Org: org, Subject: aboutAuthenticator(r.Authenticator)})
 	}
 	a.tellGate(ctx, touched)
 }

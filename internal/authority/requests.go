@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -36,7 +37,7 @@ type PrincipalPatch struct {
 	Version     int64 // 0: whatever it is now
 }
 
-// NewCredential asks for a credential.
+// NewCredential asks for a credential. It prints without its secrets.
 type NewCredential struct {
 	Kind        credential.Kind
 	Principal   string // name or ID
@@ -51,13 +52,30 @@ type NewCredential struct {
 	ExpiresAt   time.Time
 	CSR         []byte // certificate: PEM; empty: Cardea makes the key pair
 	Idempotency string
+
+	// What follows is for scram. At most one of Password and the three keys; without both Cardea makes a password.
+	Username   string      // "": the principal's name
+	Algorithm  string      // "": [credential.SHA256]
+	Password   secret.Text `json:"-"`
+	Iterations int         // 0: [credential.MinIterations]; with keys it must be what they were made with
+	Salt       []byte      `json:"-"`
+	StoredKey  []byte      `json:"-"` // as long as the algorithm's hash
+	ServerKey  []byte      `json:"-"`
 }
+
+// Format keeps password and keys out of every kind of print.
+func (n NewCredential) Format(s fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(s, "new %s for %q", n.Kind, printable(n.Principal))
+}
+
+// Password wraps one that was sent, for [NewCredential] and [Rotation].
+func Password(text string) secret.Text { return secret.NewText(text) }
 
 // Issued is a new credential, or a new version of one, with what is shown once.
 type Issued struct {
 	Credential    credential.Credential
 	PrincipalName string
-	Secret        secret.Text // token; empty for certificates
+	Secret        secret.Text // token, or the password that was made; empty for certificates and for what the caller gave
 	Certificate   []byte      // PEM: leaf, then the issuing certificate; nil for tokens
 	PrivateKey    secret.Text // PEM, PKCS#8; empty with a CSR
 	PreviousEnds  time.Time   // rotation: when the version before stops
@@ -78,6 +96,19 @@ type Rotation struct {
 	Force       bool
 	CSR         []byte
 	Idempotency string
+
+	// What follows is for scram, as in [NewCredential]. A password gets salt and iterations of the version before. Keys that
+	// have others are possible only without an overlap.
+	Password   secret.Text `json:"-"`
+	Iterations int         // with keys only
+	Salt       []byte      `json:"-"`
+	StoredKey  []byte      `json:"-"`
+	ServerKey  []byte      `json:"-"`
+}
+
+// Format keeps password and keys out of every kind of print.
+func (r Rotation) Format(s fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(s, "rotation with an overlap of %s", r.Overlap)
 }
 
 // NewKey asks for a device with its token and certificate, as `key gen` does.

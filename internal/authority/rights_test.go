@@ -244,7 +244,49 @@ func TestEachUseCaseAsksForItsRight(t *testing.T) {
 			_, err := h.PutRoute(h.t.Context(), c, credential.Route{Prefix: "/app/", Upstream: "http://127.0.0.1:1"})
 			return err
 		}},
+		{"api:authenticators:create /authenticators/**", func(h *house, c Caller) error {
+			_, err := h.CreateAuthenticator(h.t.Context(), c, NewAuthenticator{Type: credential.ByToken, Listener: "/db/"})
+			if err == nil {
+				h.must(h.DeleteAuthenticator(h.t.Context(), h.local, h.lastOf("/db/")))
+			}
+			return err
+		}},
 		{"api:routes:delete /routes/**", func(h *house, c Caller) error { return h.DeleteRoute(h.t.Context(), c, "/db/") }},
+		{"api:authenticators:read /authenticators/*", func(h *house, c Caller) error {
+			_, err := h.Authenticators(h.t.Context(), c, "")
+			return err
+		}},
+		{"api:authenticators:read /authenticators/default", func(h *house, c Caller) error {
+			_, err := h.Authenticators(h.t.Context(), c, "default")
+			return err
+		}},
+		{"api:authenticators:read /authenticators/default", func(h *house, c Caller) error {
+			_, err := h.Authenticator(h.t.Context(), c, h.lastAuthenticator())
+			return err
+		}},
+		{"api:authenticators:test /authenticators/default", func(h *house, c Caller) error {
+			_, err := h.AuthenticatorFor(h.t.Context(), c, "test", h.lastAuthenticator())
+			return err
+		}},
+		{"api:authenticators:create /authenticators/plant", func(h *house, c Caller) error {
+			_, err := h.CreateAuthenticator(h.t.Context(), c, NewAuthenticator{Type: credential.ByToken, Listener: "plant"})
+			return err
+		}},
+		{"api:authenticators:update /authenticators/default", func(h *house, c Caller) error {
+			_, err := h.UpdateAuthenticator(h.t.Context(), c, h.lastAuthenticator(), AuthenticatorPatch{Precondition: &text})
+			return err
+		}},
+		{"api:authenticators:update /authenticators/default", func(h *house, c Caller) error {
+			_, err := h.PutAuthenticator(h.t.Context(), c, h.lastAuthenticator(), NewAuthenticator{Enabled: true})
+			return err
+		}},
+		{"api:authenticators:update /authenticators/default", func(h *house, c Caller) error {
+			_, err := h.MoveAuthenticator(h.t.Context(), c, h.lastAuthenticator(), "front", 0)
+			return err
+		}},
+		{"api:authenticators:delete /authenticators/default", func(h *house, c Caller) error {
+			return h.DeleteAuthenticator(h.t.Context(), c, h.lastAuthenticator())
+		}},
 		{"api:sessions:read /sessions/*", func(h *house, c Caller) error {
 			_, err := h.Sessions(h.t.Context(), c, credential.SessionFilter{})
 			return err

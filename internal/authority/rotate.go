@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"cardea/internal/credential"
+	"cardea/internal/scram"
 )
 
 const (
@@ -30,12 +31,13 @@ func (a *Authority) Rotate(ctx context.Context, c Caller, id string, r Rotation)
 	if err != nil {
 		return Issued{}, err
 	}
-	pub, err := r.check(rec.Credential.Kind)
+	m.hide(r.material())
+	from, err := r.check(&rec.Credential)
 	if err != nil {
 		return Issued{}, err
 	}
 	kept, err := a.once(ctx, m, func() (reply, error) {
-		return a.rotate(ctx, c, id, r, pub, m)
+		return a.rotate(ctx, c, id, r, from, m)
 	})
 	if err != nil {
 		return Issued{}, err
@@ -43,7 +45,7 @@ func (a *Authority) Rotate(ctx context.Context, c Caller, id string, r Rotation)
 	return kept.Issued[0], nil
 }
 
-func (a *Authority) rotate(ctx context.Context, c Caller, id string, r Rotation, pub *publicKey, m *memo) (reply, error) {
+func (a *Authority) rotate(ctx context.Context, c Caller, id string, r Rotation, from source, m *memo) (reply, error) {
 	rec, err := a.credential(ctx, c, "rotate", id)
 	if err != nil {
 		return reply{}, err
@@ -56,7 +58,7 @@ func (a *Authority) rotate(ctx context.Context, c Caller, id string, r Rotation,
 		return reply{}, err
 	}
 	ch.also(credential.Expect{Principal: rec.Principal.ID, Version: rec.Principal.Version})
-	is, err := a.turn(ctx, ch, &rec, r, pub, renewedEnd(&rec.Credential, ch.at))
+	is, err := a.turn(ctx, ch, &rec, r, from, renewedEnd(&rec.Credential, ch.at))
 	if err != nil {
 		return reply{}, err
 	}
@@ -67,8 +69,14 @@ func (a *Authority) rotate(ctx context.Context, c Caller, id string, r Rotation,
 	return kept, a.commit(ctx, ch)
 }
 
-// check checks the form of a request for a rotation of a credential of a kind.
-func (r *Rotation) check(k credential.Kind) (*publicKey, error) {
+// source is what a new version is made of: the public key of a certificate, if the caller has one of its own, or what the keys of SCRAM come from.
+type source struct {
+	key   *publicKey
+	scram *renewal
+}
+
+// check checks the form of a request for a rotation of a credential.
+func (r *Rotation) check(c *credential.Credential) (source, error) {
 	var p credential.Problems
 	switch {
 	case r.Overlap < 0:
@@ -76,13 +84,24 @@ func (r *Rotation) check(k credential.Kind) (*publicKey, error) {
 	case r.Overlap > maxOverlap:
 		p.Add("overlap", "is more than %d days", maxOverlap/day)
 	}
-	var pub *publicKey
-	if k == credential.Certificate {
-		pub = readCSR(&p, "csr", r.CSR)
+	var from source
+	if c.Kind == credential.Certificate {
+		from.key = readCSR(&p, "csr", r.CSR)
 	} else if len(r.CSR) > 0 {
 		p.Add("csr", "is for certificates only")
 	}
-	return pub, p.Err()
+	m := r.material()
+	if c.Kind != credential.SCRAM {
+		m.refuse(&p)
+		return from, p.Err()
+	}
+	from.scram = &renewal{material: m}
+	h, _ := scram.HashOf(c.Algorithm)
+	m.check(&p, h, c.Username)
+	if m.iterations != 0 && !m.imports() {
+		p.Add("iterations", "stays what it is when the password changes: leave it out")
+	}
+	return from, p.Err()
 }
 
 // mayTurn refuses a rotation that the state of the credential, its use or the caller's rights forbid.
@@ -162,33 +181,45 @@ func renewedEnd(c *credential.Credential, now time.Time) time.Time {
 }
 
 // turn adds to the change that a credential gets a new version which ends at an instant.
-func (a *Authority) turn(ctx context.Context, ch *change, rec *credential.Record, r Rotation, pub *publicKey, ends time.Time) (Issued, error) {
+func (a *Authority) turn(ctx context.Context, ch *change, rec *credential.Record, r Rotation, from source, ends time.Time) (Issued, error) {
 	cred := rec.Credential
 	is := Issued{PrincipalName: rec.Principal.Name}
 	n := cred.Proofs[0].N + 1
 	var proof credential.Proof
-	if cred.Kind == credential.Certificate {
-		leaf, err := a.sign(ctx, ch, pub, leafWish{principal: rec.Principal.Name, credential: cred.ID, notBefore: cred.NotBefore, until: ends})
+	var made *login
+	var err error
+	switch cred.Kind {
+	case credential.Certificate:
+		leaf, err := a.sign(ctx, ch, from.key, leafWish{principal: rec.Principal.Name, credential: cred.ID, notBefore: cred.NotBefore, until: ends})
 		if err != nil {
 			return Issued{}, err
 		}
 		leaf.into(&is)
 		proof, ends = leaf.proof(n, ch.at), leaf.ends
 		ch.also(credential.SettleSerial{Serial: leaf.serial, Credential: cred.ID, At: ch.at})
-	} else {
-		var err error
+	case credential.SCRAM:
+		if made, err = from.scram.turn(ctx, a, &cred, r.Overlap); err != nil {
+			return Issued{}, err
+		}
+		if proof, err = a.scramProof(cred.ID, n, &made.keys, ch.at); err != nil {
+			return Issued{}, err
+		}
+		is.Secret = made.shown
+	default:
 		if proof, is.Secret, err = newToken(cred.Kind, cred.ID, n, ch.at); err != nil {
 			return Issued{}, err
 		}
 	}
-	a.noteTurn(ch, &cred, proof, r.Overlap, ends, rec.Principal.Name)
+	about := details{}
+	loginDetails(about, &cred, made)
+	a.noteTurn(ch, &cred, proof, r.Overlap, ends, rec.Principal.Name, about)
 	is.PreviousEnds = cred.Ends(&cred.Proofs[1])
 	is.Credential = cred
 	return is, nil
 }
 
-// noteTurn puts the new version in front, gives the old ones their ends and adds operation and event.
-func (a *Authority) noteTurn(ch *change, cred *credential.Credential, proof credential.Proof, overlap time.Duration, ends time.Time, principal string) {
+// noteTurn puts the new version in front, gives the old ones their ends and adds operation and event, whose details begin with d.
+func (a *Authority) noteTurn(ch *change, cred *credential.Credential, proof credential.Proof, overlap time.Duration, ends time.Time, principal string, d details) {
 	stop := ch.at.Add(overlap).Truncate(time.Microsecond)
 	proofs := []credential.Proof{proof}
 	for _, p := range cred.Proofs {
@@ -200,7 +231,7 @@ func (a *Authority) noteTurn(ch *change, cred *credential.Credential, proof cred
 		proofs = append(proofs, p)
 	}
 	proofs = forget(proofs, ch.at)
-	d := details{"version": fmt.Sprint(proof.N)}
+	d.put("version", fmt.Sprint(proof.N))
 	d.set("expires_at", stamp(cred.ExpiresAt), stamp(ends))
 	d.put("previous_expires_at", stamp(proofs[1].ExpiresAt))
 	proofDetails(d, &proof)

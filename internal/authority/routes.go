@@ -140,7 +140,8 @@ func (a *Authority) putRoute(ctx context.Context, c Caller, r credential.Route) 
 	return r, nil
 }
 
-// DeleteRoute removes a stored route.
+// DeleteRoute removes a stored route. Conflict while it has a chain: what the chain refuses must not get in by
+// another route of the same prefix.
 func (a *Authority) DeleteRoute(ctx context.Context, c Caller, prefix string) error {
 	hidden := notFound("route", prefix)
 	if c.Org != credential.DefaultOrg {
@@ -149,24 +150,30 @@ func (a *Authority) DeleteRoute(ctx context.Context, c Caller, prefix string) er
 	if err := a.permit(c, "routes", "delete", strings.TrimPrefix(prefix, "/"), hidden); err != nil {
 		return err
 	}
-	_, err := retry(0, func() (none, error) {
+	return a.exclusively(ctx, 0, func(ctx context.Context) error {
 		all, err := a.allRoutes(ctx)
 		if err != nil {
-			return none{}, err
+			return err
 		}
 		at := slices.IndexFunc(all, func(x credential.Route) bool { return x.Prefix == prefix })
 		if at < 0 {
-			return none{}, hidden
+			return hidden
 		}
 		if all[at].Source != routeFromAPI {
-			return none{}, staticRoute(&all[at])
+			return staticRoute(&all[at])
+		}
+		chains, err := a.chains(ctx, c.Org)
+		if err != nil {
+			return err
+		}
+		if chain := chainOf(chains, prefix); len(chain) > 0 {
+			return credential.Errorf(credential.Conflict, "the route %s has a chain of %d authenticators: delete them first", prefix, len(chain))
 		}
 		ch := a.begin(c)
 		op := credential.DeleteRoute{Prefix: prefix, Version: all[at].Version}
 		ch.do(op, "route.delete", aboutRoute(prefix), details{"upstream": all[at].Upstream})
-		return none{}, a.commit(ctx, ch)
+		return a.commit(ctx, ch)
 	})
-	return err
 }
 
 func staticRoute(r *credential.Route) error {

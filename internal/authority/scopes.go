@@ -189,6 +189,15 @@ func (a *Authority) usersOfScope(ctx context.Context, c Caller, b *book, name st
 			users = append(users, "role "+role)
 		}
 	}
+	all, err := a.chains(ctx, c.Org)
+	if err != nil {
+		return nil, err
+	}
+	for _, x := range all {
+		if slices.Contains(x.Scopes, name) {
+			users = append(users, fmt.Sprintf("authenticator %s of %s", x.ID, x.Listener))
+		}
+	}
 	for _, status := range []string{"active", "quarantined", "expired"} {
 		f := credential.CredentialFilter{Org: c.Org, Scope: name, Status: status, Now: a.now(), Limit: fewUsers + 1}
 		page, _, err := a.store.Credentials(ctx, f)

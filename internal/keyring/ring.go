@@ -21,6 +21,8 @@ const (
 	// signerPrefix begins the records of signing keys, which Seal and Open do not serve: a private key
 	// comes out of this package as a crypto.Signer only.
 	signerPrefix = "key/"
+	// secretPrefix begins the records of Cardea's own secrets, which only Secret opens.
+	secretPrefix = "secret/"
 )
 
 // Ring opens and seals with the data keys of the database. It never changes, and is safe for concurrent use.
@@ -76,7 +78,7 @@ func (r *Ring) Open(record string, sealed []byte) ([]byte, error) {
 }
 
 func served(record string) error {
-	if record == "" || strings.HasPrefix(record, signerPrefix) {
+	if record == "" || strings.HasPrefix(record, signerPrefix) || strings.HasPrefix(record, secretPrefix) {
 		return internal("keyring: record %q is not for Seal and Open", record)
 	}
 	return nil
@@ -174,6 +176,33 @@ func (r *Ring) Signer(key credential.Key) (crypto.Signer, error) {
 
 // signerRecord binds a signing key to its purpose as well, so that nobody who can write to the database makes one key do another's work.
 func signerRecord(key credential.Key) string { return signerPrefix + key.Purpose + "/" + key.ID }
+
+// NewSecret makes 32 random bytes for a purpose, from which things are derived that must be the same on every node and after a restart.
+func (r *Ring) NewSecret(purpose string, now time.Time) (credential.Key, error) {
+	plain := randomBytes(keyLen)
+	defer clear(plain)
+	key := credential.Key{ID: newID(), Purpose: purpose, Alg: "random-256", Wrapper: r.current, CreatedAt: now}
+	var err error
+	key.Sealed, err = r.seal(secretRecord(key), plain)
+	return key, err
+}
+
+// Secret opens what NewSecret made. The error is of kind Internal if the key was altered, or is another's.
+func (r *Ring) Secret(key credential.Key) ([]byte, error) {
+	record := secretRecord(key)
+	plain, err := r.open(record, key.Sealed)
+	if err != nil {
+		return nil, err
+	}
+	if len(plain) != keyLen {
+		clear(plain)
+		return nil, internal("keyring: %s does not hold %d bytes", record, keyLen)
+	}
+	return plain, nil
+}
+
+// secretRecord is [signerRecord] for secrets.
+func secretRecord(key credential.Key) string { return secretPrefix + key.Purpose + "/" + key.ID }
 
 // publicOf returns the public key in a DER public key or certificate.
 func publicOf(der []byte) (crypto.PublicKey, error) {

@@ -229,3 +229,76 @@ func TestAPrivateKeyDoesNotComeOutByOpen(t *testing.T) { // invariant 6
 		t.Error("Seal makes a signing key")
 	}
 }
+
+// S02: what is derived from a secret is the same wherever the database is opened with its keystore, and nowhere else.
+func TestASecretStaysTheSame(t *testing.T) {
+	k := mustOpen(t, config(t.TempDir()), false, "")
+	data := dataKey(t, k, noon)
+	r := ringOf(t, k, data)
+	key, err := r.NewSecret("scram-fake", noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key.Purpose != "scram-fake" || key.Wrapper != data.ID || !key.CreatedAt.Equal(noon) || !validID(key.ID) || key.Public != nil {
+		t.Errorf("key is %+v", key)
+	}
+	one, err := r.Secret(key)
+	if err != nil || len(one) != 32 || bytes.Contains(key.Sealed, one) { // K01
+		t.Fatalf("%d bytes, %v", len(one), err)
+	}
+	if again, err := ringOf(t, k, data).Secret(key); err != nil || !bytes.Equal(again, one) {
+		t.Errorf("another ring opens it as another: %v", err)
+	}
+	other, err := r.NewSecret("scram-fake", noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if two, err := r.Secret(other); err != nil || bytes.Equal(one, two) {
+		t.Errorf("two secrets are the same, or %v", err)
+	}
+}
+
+// K15, invariant 6: a secret opens as itself alone, and neither Open nor Seal serves it.
+func TestASecretCannotBeMadeAnother(t *testing.T) {
+	r := newRing(t, mustOpen(t, config(t.TempDir()), false, ""))
+	key, err := r.NewSecret("scram-fake", noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signing, err := r.NewSigner("scram-fake", noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := r.NewSecret("scram-fake", noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	short, err := r.seal(secretRecord(key), []byte("short"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*credential.Key){
+		"sealed part of another": func(k *credential.Key) { k.Sealed = other.Sealed },
+		"a signing key":          func(k *credential.Key) { *k = signing },
+		"other purpose":          func(k *credential.Key) { k.Purpose = "identity" },
+		"other id":               func(k *credential.Key) { k.ID = other.ID },
+		"flipped bit":            func(k *credential.Key) { k.Sealed = bytes.Clone(k.Sealed); k.Sealed[40] ^= 1 },
+		"nothing":                func(k *credential.Key) { k.Sealed = nil },
+		"too short":              func(k *credential.Key) { k.Sealed = short },
+	} {
+		bad := key
+		change(&bad)
+		if _, err := r.Secret(bad); err == nil || credential.KindOf(err) != credential.Internal || !strings.Contains(err.Error(), bad.ID) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := r.Signer(key); err == nil {
+		t.Error("a secret is taken for a signing key")
+	}
+	if _, err := r.Open(secretRecord(key), key.Sealed); err == nil {
+		t.Error("Open gives out a secret")
+	}
+	if _, err := r.Seal(secretRecord(key), make([]byte, 32)); err == nil {
+		t.Error("Seal makes a secret")
+	}
+}

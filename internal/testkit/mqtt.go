@@ -71,10 +71,15 @@ func DialMQTT(t testing.TB, addr string, c MQTTConfig) *MQTT {
 	if c.TLS != nil {
 		conn = tls.Client(conn, c.TLS)
 	}
+	m := MQTTOver(t, conn, cmp.Or(c.Version, mqtt.V5))
+	m.Manual = c.Manual
+	return m
+}
+
+// MQTTOver speaks over a connection that is open. It is closed at the end of the test.
+func MQTTOver(t testing.TB, conn net.Conn, v mqtt.Version) *MQTT {
 	t.Cleanup(func() { _ = conn.Close() })
-	return &MQTT{
-		Version: cmp.Or(c.Version, mqtt.V5), Manual: c.Manual, t: t, conn: conn, in: bufio.NewReader(conn), held: map[uint16]bool{},
-	}
+	return &MQTT{Version: v, t: t, conn: conn, in: bufio.NewReader(conn), held: map[uint16]bool{}}
 }
 
 // ConnectMQTT opens a connection and connects, which must succeed.

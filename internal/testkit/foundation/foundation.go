@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -13,6 +14,8 @@ import (
 	"cardea/internal/credential"
 	"cardea/internal/gate"
 	"cardea/internal/keyring"
+	"cardea/internal/outbound"
+	"cardea/internal/secret"
 	"cardea/internal/store"
 )
 
@@ -21,6 +24,9 @@ type Foundation struct {
 	Gate      *gate.Gate
 	Authority *authority.Authority
 	CA        *ca.CA
+	Store     *store.Store
+	Ring      *keyring.Ring
+	Sources   *outbound.Client
 	Local     authority.Caller // of the socket; it may do everything
 }
 
@@ -44,21 +50,62 @@ func New(t testing.TB, routes ...credential.Route) *Foundation {
 	must(err)
 	ring, issuer, err := authority.Bootstrap(ctx, s, ks, time.Now, slog.New(slog.DiscardHandler))
 	must(err)
-	f.CA = issuer
+	f.CA, f.Store, f.Ring = issuer, s, ring
+	f.Sources = outbound.New(outbound.Config{})
 	keys, err := s.Keys(ctx)
 	must(err)
 	signer, err := authority.IdentitySigner(ring, keys)
 	must(err)
 	publics, err := authority.IdentityPublics(keys)
 	must(err)
-	f.Gate, err = gate.New(gate.Config{Store: s, Signer: signer, Keys: publics, Issuer: "https://cardea.test", StaticRoutes: routes})
+	fake, err := authority.FakeSaltKey(ring, keys)
+	must(err)
+	f.Gate, err = gate.New(gate.Config{
+		Store: s, Signer: signer, Keys: publics, Issuer: "https://cardea.test", StaticRoutes: routes,
+		Open: ring.Open, FakeSalt: fake, Sources: f.Sources,
+	})
 	must(err)
 	run, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() { defer close(done); f.Gate.Run(run) }()
 	t.Cleanup(func() { cancel(); <-done; f.Gate.Close() })
 	must(f.Gate.Await(ctx))
-	f.Authority, err = authority.New(authority.Config{Store: s, Gate: f.Gate, Ring: ring, CA: issuer})
+	f.Authority, err = authority.New(authority.Config{Store: s, Gate: f.Gate, Ring: ring, CA: issuer, Sources: f.Sources})
 	must(err)
 	return f
+}
+
+// Chain puts authenticators of these types behind a listener's, those that it has not already. The gate knows of them when it returns.
+func (f *Foundation) Chain(t testing.TB, listener string, types ...credential.AuthenticatorType) {
+	t.Helper()
+	p, err := f.Store.Policy(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, typ := range types {
+		if slices.ContainsFunc(p.Authenticators, func(a credential.Authenticator) bool { return a.Listener == listener && a.Type == typ }) {
+			continue
+		}
+		id, err := secret.NewID(secret.IDLen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Put(t, credential.Authenticator{ID: id, Org: credential.DefaultOrg, Type: typ, Listener: listener, Enabled: true, Rank: int64(i)})
+	}
+}
+
+// Put makes or changes an authenticator. The gate knows of it when it returns.
+func (f *Foundation) Put(t testing.TB, a credential.Authenticator) {
+	t.Helper()
+	about := credential.Subject{Kind: "authenticator", ID: a.ID}
+	events, err := f.Store.Commit(context.Background(), credential.Change{
+		Ops:    []credential.Op{credential.PutAuthenticator{Authenticator: a}},
+		Events: []credential.Event{{At: time.Now(), Org: a.Org, Type: "authenticator.put", Subject: about, Actor: f.Local.Actor}},
+	})
+	if err == nil {
+		err = f.Gate.Apply(context.Background(), []credential.Touch{{Seq: events[0].Seq, Org: a.Org, Subject: about}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
