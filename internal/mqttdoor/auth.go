@@ -11,26 +11,12 @@ import (
 	"cardea/internal/mqtt"
 )
 
-// Method is a way of enhanced authentication (4.12), as SCRAM-SHA-256 is one. A listener has those that it offers.
-type Method interface {
-	// Begin starts an exchange with a client of a listener.
-	Begin(l *Listener, source gate.Evidence) Exchange
-}
-
-// Exchange is one run of a method: as many steps as the client needs to prove who it is. It is used by one goroutine at a time.
-type Exchange interface {
-	// Step takes what the client has sent and returns what it is to be sent. With an identity the client has proved to be
-	// that; without one, and OK, it has to go on. Any other reason refuses it, and the exchange is over.
-	Step(ctx context.Context, data []byte) (answer []byte, id *gate.Identity, why credential.Reason)
-}
-
 // The states of a client that authenticates by a method, and what each packet
 // is answered with there:
 //
 //	connecting        AUTH 0x18 of the same method   goes on, until CONNACK
 //	                  AUTH of another method         CONNACK 0x8C
-//	                  any other AUTH, CONNECT        CONNACK 0x82
-//	                  any other packet               DISCONNECT 0x82
+//	                  any other packet               CONNACK 0x82
 //	connected         AUTH 0x19 of the same method   begins again
 //	                  AUTH 0x19 of another, or after a CONNECT without one: DISCONNECT 0x8C
 //	                  any other AUTH                 DISCONNECT 0x82
@@ -40,34 +26,56 @@ type Exchange interface {
 //
 // Whoever fails is refused as with any other proof.
 
-// exchanging bounds an exchange before the CONNACK as a whole (S11).
-const exchanging = 10 * time.Second
-
 var (
 	errAuthMethod = &mqtt.Error{Code: mqtt.BadAuthenticationMethod, Why: "AUTH of another method than that of CONNECT"}
+	errNoMethod   = &mqtt.Error{Code: mqtt.BadAuthenticationMethod, Why: "no such authentication method here"}
+	errPending    = &mqtt.Error{Code: mqtt.ConnectionRateExceeded, Why: "too many exchanges are pending"}
 	errAuth       = &mqtt.Error{Code: mqtt.ProtocolError, Why: "AUTH where none is due, or with another code"}
 	errNotAuth    = &mqtt.Error{Code: mqtt.ProtocolError, Why: "another packet than AUTH before CONNACK"}
+	errLate       = &mqtt.Error{Code: mqtt.NotAuthorized, Why: "the client has not proved again in time who it is"}
 )
 
 // reauth is a session's exchange after CONNACK.
 type reauth struct {
 	mu   sync.Mutex
-	run  Exchange // nil: connected
-	busy bool     // a step is being taken
+	run  *gate.Exchange // nil: connected
+	busy bool           // a step is being taken
+	late *time.Timer    // ends a session whose exchange does not end
+}
+
+// entrance is what a client shows. How it is used depends on the listener.
+func (l *Listener) entrance(p *peer, c *mqtt.Connect) *gate.Entrance {
+	in := &gate.Entrance{
+		Listener: l.chain(), Evidence: gate.Evidence{Source: p.source.Addr(), Door: doorName}, Demand: l.Demand,
+		Login: credential.Login{
+			Username: string(c.User), Password: string(c.Password), ClientID: string(c.ClientID),
+			Peer: p.source, Local: p.local, Protocol: "MQTT", Listener: l.kind(p) + ":" + l.chain(),
+		},
+	}
+	if l.Certificates {
+		in.Certificate = p.leaf
+	}
+	return in
 }
 
 // enhanced lets a client prove who it is by the method that its CONNECT names. The error says how it is refused; said, that it was told so already.
-func (s *Session) enhanced(ctx context.Context, p peer, c *mqtt.Connect) (id *gate.Identity, said bool, err error) {
+func (s *Session) enhanced(ctx context.Context, p *peer, c *mqtt.Connect) (id *gate.Identity, said bool, err error) {
 	name, _ := c.Props.Text(mqtt.AuthenticationMethod)
-	method := s.listener.Methods[string(name)]
-	if method == nil {
-		return nil, false, &mqtt.Error{Code: mqtt.BadAuthenticationMethod, Why: "no such authentication method here"}
-	}
 	s.method = string(name)
-	ctx, cancel := context.WithTimeout(ctx, exchanging)
+	run := s.exchange(p, c)
+	if run == nil {
+		s.method = ""
+		return nil, false, errNoMethod
+	}
+	pending := s.door.pendingAt(s.listener)
+	if !pending.Take(s.source.Addr(), s.listener.speaksFor(s.source.Addr())) {
+		return nil, false, errPending
+	}
+	defer pending.Leave(s.source.Addr())
+	defer run.Abandon()
+	ctx, cancel := context.WithTimeout(ctx, s.door.limits.Exchange) // S11
 	defer cancel()
-	s.conn.SetReadDeadline(time.Now().Add(exchanging))
-	run := method.Begin(s.listener, gate.Evidence{Source: p.source.Addr(), Door: doorName})
+	s.conn.SetReadDeadline(time.Now().Add(s.door.limits.Exchange))
 	data, _ := c.Props.Text(mqtt.AuthenticationData)
 	for {
 		answer, id, why := run.Step(ctx, data)
@@ -75,7 +83,7 @@ func (s *Session) enhanced(ctx context.Context, p peer, c *mqtt.Connect) (id *ga
 		case why != credential.OK:
 			return nil, false, &mqtt.Error{Code: refusals[why.Class()], Why: "the client has not proved who it is"}
 		case id != nil:
-			s.proof = answer
+			s.proof, s.peer = answer, p
 			return id, false, nil
 		}
 		if err := s.w.insert(s.authPacket(mqtt.ContinueAuthentication, answer)); err != nil {
@@ -86,6 +94,16 @@ func (s *Session) enhanced(ctx context.Context, p peer, c *mqtt.Connect) (id *ga
 			return nil, said, err
 		}
 	}
+}
+
+// exchange begins a run of the session's method; nil if the listener does not have it.
+func (s *Session) exchange(p *peer, c *mqtt.Connect) *gate.Exchange {
+	if !s.listener.Scram {
+		return nil
+	}
+	in := s.listener.entrance(p, c)
+	in.Exporter = p.exporter()
+	return s.door.gate.Exchange(in, s.method)
 }
 
 func (s *Session) authPacket(code mqtt.Code, data []byte) []byte {
@@ -105,10 +123,9 @@ func (s *Session) nextAuth() (data []byte, said bool, err error) {
 		switch {
 		case err != nil:
 			return nil, false, err
-		case ok && h.Type != mqtt.AUTH && h.Type != mqtt.CONNECT:
-			s.last(mqtt.AppendDisconnect(nil, s.version, mqtt.ProtocolError, nil), lastWord)
-			return nil, true, errNotAuth
-		case ok && (h.Type == mqtt.CONNECT || h.Total() > maxConnect):
+		case ok && h.Type != mqtt.AUTH:
+			return nil, false, errNotAuth // by a CONNACK: a DISCONNECT may not come before that
+		case ok && h.Total() > maxConnect:
 			return nil, false, errAuth
 		case ok && len(b) >= h.Total():
 			data, err := s.readAuth(h, b, mqtt.ContinueAuthentication)
@@ -156,7 +173,11 @@ func (in *inbound) auth(h mqtt.Head, b []byte) (verdict, error) {
 	case r.busy:
 		return drop, errAuth
 	case r.run == nil:
-		r.run = s.listener.Methods[s.method].Begin(s.listener, gate.Evidence{Source: s.source.Addr(), Door: doorName})
+		if r.run = s.exchange(s.peer, &mqtt.Connect{ClientID: []byte(s.clientID)}); r.run == nil {
+			return drop, errNoMethod // the listener had it when the client connected
+		}
+		run := r.run
+		r.late = time.AfterFunc(s.door.limits.Exchange, func() { s.tooLate(run) })
 	}
 	r.busy = true
 	s.meanwhile(func() { s.step(data) })
@@ -165,7 +186,7 @@ func (in *inbound) auth(h mqtt.Head, b []byte) (verdict, error) {
 
 // step takes one step of a re-authentication (4.12.1).
 func (s *Session) step(data []byte) {
-	ctx, cancel := context.WithTimeout(s.door.ctx, exchanging)
+	ctx, cancel := context.WithTimeout(s.door.ctx, s.door.limits.Exchange)
 	defer cancel()
 	r := &s.reauth
 	answer, id, why := r.run.Step(ctx, data)
@@ -178,14 +199,41 @@ func (s *Session) step(data []byte) {
 	code := mqtt.ContinueAuthentication
 	switch {
 	case why != credential.OK:
-		s.finish(ending{how: cut, reason: why, code: refusals[why.Class()]})
+		r.late.Stop()
+		s.finish(ending{how: cut, reason: why, code: refusals[why.Class()], failed: true})
 		s.w.kill(errDead)
 		return
 	case id != nil:
+		r.late.Stop()
 		r.run, code = nil, mqtt.Success
 	}
 	if err := s.w.insert(s.authPacket(code, answer)); err != nil {
 		s.finish(ending{how: lost})
+	}
+}
+
+// tooLate ends a session whose exchange has not ended in time.
+func (s *Session) tooLate(run *gate.Exchange) {
+	r := &s.reauth
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.run == run {
+		run.Abandon()
+		s.finish(ending{how: violated, code: mqtt.NotAuthorized, err: errLate})
+	}
+}
+
+// forsake ends an exchange that its session does not survive.
+func (s *Session) forsake() {
+	r := &s.reauth
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.run == nil {
+		return
+	}
+	r.late.Stop()
+	if !r.busy {
+		r.run.Abandon()
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
@@ -22,6 +23,20 @@ import (
 type peer struct {
 	source, local netip.AddrPort    // behind a PROXY header
 	leaf          *x509.Certificate // that TLS has verified; nil for none
+	tls           *tls.ConnectionState
+	web           bool // it speaks WebSocket
+}
+
+// exporter is what a client's proof may be bound to (RFC 9266); nil where TLS has no such thing.
+func (p *peer) exporter() []byte {
+	if p.tls == nil {
+		return nil
+	}
+	data, err := p.tls.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32)
+	if err != nil { // TLS 1.2 without extended master secret
+		return nil
+	}
+	return data
 }
 
 var errNotConnect = &mqtt.Error{Code: mqtt.ProtocolError, Why: "the first packet is not CONNECT"}
@@ -154,7 +169,7 @@ func (s *Session) accept(ctx context.Context, p peer, c *mqtt.Connect) (code mqt
 // prove finds out who the client is.
 func (s *Session) prove(ctx context.Context, p peer, c *mqtt.Connect) (id *gate.Identity, code mqtt.Code, said bool, err error) {
 	if _, ok := c.Props.Text(mqtt.AuthenticationMethod); ok {
-		id, said, err = s.enhanced(ctx, p, c)
+		id, said, err = s.enhanced(ctx, &p, c)
 		if err != nil {
 			return nil, codeOf(err), said, nil
 		}
@@ -162,7 +177,7 @@ func (s *Session) prove(ctx context.Context, p peer, c *mqtt.Connect) (id *gate.
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.door.limits.Connect)
 	defer cancel()
-	id, out := s.listener.authenticate(ctx, s.door.gate, p, c)
+	id, out := s.listener.authenticate(ctx, s.door.gate, &p, c)
 	if out.Reason != credential.OK {
 		return nil, refusals[out.Reason.Class()], false, nil
 	}
@@ -196,23 +211,20 @@ func (s *Session) withdraw() {
 	s.door.owners.release(s)
 }
 
-// authenticate asks the gate about the proofs that the listener takes.
-func (l *Listener) authenticate(ctx context.Context, g *gate.Gate, p peer, c *mqtt.Connect) (*gate.Identity, gate.Outcome) {
-	ev := gate.Evidence{Source: p.source.Addr(), Door: doorName}
-	if l.Certificates {
-		ev.Certificate = p.leaf
-	}
+// authenticate asks the chain about what the client shows, as far as the listener looks at it.
+func (l *Listener) authenticate(ctx context.Context, g *gate.Gate, p *peer, c *mqtt.Connect) (*gate.Identity, gate.Outcome) {
+	in := l.entrance(p, c)
 	var name string
-	var ok bool
-	if l.Tokens {
-		if ev.Token, name, ok = tokenOf(c); !ok {
+	if l.Tokens && !l.Demand {
+		var ok bool
+		if in.Token, name, ok = tokenOf(c); !ok {
 			return nil, gate.Outcome{Reason: credential.AmbiguousEvidence}
 		}
 	}
-	if l.Anonymous != "" && ev.Token == "" && ev.Certificate == nil && !c.HasUser && !c.HasPassword {
-		return g.Assume(ctx, l.Anonymous, &ev)
+	if l.Anonymous != "" && in.Certificate == nil && !c.HasUser && !c.HasPassword {
+		return g.Assume(ctx, l.Anonymous, &in.Evidence)
 	}
-	id, out := g.Authenticate(ctx, &ev)
+	id, out := g.Enter(ctx, in)
 	if out.Reason == credential.OK && name != "" && name != string(c.ClientID) && name != id.Principal {
 		return nil, gate.Outcome{Reason: credential.AmbiguousEvidence}
 	}

@@ -136,6 +136,8 @@ func TestNothingIsDeliveredAfterRevocation(t *testing.T) {
 		var late atomic.Int64
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		h.must(err)
+		l := &Listener{Name: "watched", Tokens: true}
+		h.chain(l)
 		served := make(chan struct{})
 		go func() {
 			defer close(served)
@@ -143,7 +145,7 @@ func TestNothingIsDeliveredAfterRevocation(t *testing.T) {
 				if revoked.Load() && mqtt.Type(p[0]>>4) == mqtt.PUBLISH {
 					late.Add(1)
 				}
-			}}, &Listener{Name: "watched", Tokens: true})
+			}}, l)
 		}()
 		h.Cleanup(func() { ln.Close(); <-served })
 

@@ -13,7 +13,7 @@
 // door and published by it after the rules were asked again.
 //
 //	door, err := mqttdoor.New(mqttdoor.Config{Gate: g, Upstream: mqttdoor.NewEmbedded(broker)})
-//	go door.Serve(ctx, listener, &mqttdoor.Listener{Name: "default", Tokens: true})
+//	go door.Serve(ctx, listener, &mqttdoor.Listener{Name: "default", Tokens: true, Scram: true})
 //	…
 //	door.Shutdown(ctx)
 package mqttdoor
@@ -53,6 +53,9 @@ type Limits struct {
 	KeepAlive     time.Duration // the longest that a client of MQTT 5.0 may choose: 60 s
 	Connections   int           // open ones in total: 50,000
 	PerSource     int           // open ones of one IPv4 address or IPv6 /64: 20,000
+	Exchange      time.Duration // for an exchange of enhanced authentication as a whole: 10 s
+	Pending       int           // exchanges of enhanced authentication that have not ended, of one listener: 10,000
+	PendingSource int           // of those, from one source: 100
 	Failures      int           // refused connections of one source at once: 200
 	FailureTime   time.Duration // then one for each of these: 100 ms
 }
@@ -65,6 +68,9 @@ func (l Limits) orDefault() Limits {
 	set(&l.KeepAlive, time.Minute)
 	set(&l.Connections, 50_000)
 	set(&l.PerSource, 20_000)
+	set(&l.Exchange, 10*time.Second)
+	set(&l.Pending, 10_000)
+	set(&l.PendingSource, 100)
 	set(&l.Failures, 200)
 	set(&l.FailureTime, 100*time.Millisecond)
 	return l
@@ -90,6 +96,7 @@ type Door struct {
 	owners   owners
 	wills    wills
 	shelf    shelf
+	pending  sync.Map // *Listener to the *intake.Seats of its exchanges
 	count    counters
 	clock    atomic.Int64 // seconds since 1970, a little behind
 
@@ -123,6 +130,15 @@ func New(c Config) (*Door, error) {
 	d.clock.Store(time.Now().Unix())
 	d.ticking.Go(d.tick)
 	return d, nil
+}
+
+// pendingAt are the seats of a listener's exchanges (S11).
+func (d *Door) pendingAt(l *Listener) *intake.Seats {
+	if v, ok := d.pending.Load(l); ok {
+		return v.(*intake.Seats)
+	}
+	v, _ := d.pending.LoadOrStore(l, intake.NewSeats(d.limits.Pending, d.limits.PendingSource))
+	return v.(*intake.Seats)
 }
 
 func (d *Door) now() int64 { return d.clock.Load() }

@@ -35,6 +35,7 @@ const patience = 20 * time.Second
 // house is a real Cardea behind a door: SQLite, keystore, CA, gate and authority, and a real broker behind the door.
 type house struct {
 	testing.TB
+	base      *foundation.Foundation
 	authority *authority.Authority
 	gate      *gate.Gate
 	ca        *ca.CA
@@ -50,7 +51,7 @@ type house struct {
 func newHouse(t testing.TB, changes ...func(*house, *Config)) *house {
 	t.Helper()
 	f := foundation.New(t)
-	h := &house{TB: t, log: &testkit.Log{}, authority: f.Authority, gate: f.Gate, ca: f.CA, local: f.Local}
+	h := &house{TB: t, log: &testkit.Log{}, base: f, authority: f.Authority, gate: f.Gate, ca: f.CA, local: f.Local}
 	c := Config{Gate: h.gate, Log: h.log.Logger()}
 	for _, change := range changes {
 		change(h, &c)
@@ -62,7 +63,7 @@ func newHouse(t testing.TB, changes ...func(*house, *Config)) *house {
 	h.door, err = New(c)
 	h.must(err)
 	h.Cleanup(h.close)
-	h.addr = h.listen(&Listener{Name: "default", Tokens: true})
+	h.addr = h.listen(&Listener{Name: "default", Tokens: true, Scram: true})
 	return h
 }
 
@@ -103,6 +104,13 @@ func (h *house) close() {
 // listen serves a listener on a free port and returns where.
 func (h *house) listen(l *Listener) string {
 	h.Helper()
+	h.chain(l)
+	return h.listenBare(l)
+}
+
+// listenBare is listen for a listener that has the chain that it has.
+func (h *house) listenBare(l *Listener) string {
+	h.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	h.must(err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -110,6 +118,18 @@ func (h *house) listen(l *Listener) string {
 	go func() { defer close(done); h.door.Serve(ctx, ln, l) }()
 	h.Cleanup(func() { cancel(); <-done })
 	return ln.Addr().String()
+}
+
+// chain gives a listener the authenticators for the proofs that it takes.
+func (h *house) chain(l *Listener) {
+	h.Helper()
+	var types []credential.AuthenticatorType
+	for typ, has := range map[credential.AuthenticatorType]bool{credential.ByToken: l.Tokens, credential.ByCertificate: l.Certificates, credential.ByScram: l.Scram} {
+		if has {
+			types = append(types, typ)
+		}
+	}
+	h.base.Chain(h, l.chain(), types...)
 }
 
 // limits changes the door's.

@@ -21,11 +21,14 @@ type Listener struct {
 	Name string
 	// TLS makes it speak TLS; nil is plain TCP. See [Door.TLS].
 	TLS *tls.Config
-	// Tokens and Certificates are the proofs that count; others are not looked at. With neither nobody gets in.
-	// A client that shows both must be the same principal by both.
-	Tokens, Certificates bool
-	// Methods are those of enhanced authentication, by their names (4.12). A CONNECT that names another one is refused.
-	Methods map[string]Method
+	// Chain is the listener whose authenticators are asked; "" is this one. They decide, within what follows.
+	Chain string
+	// Tokens, Certificates and Scram are the proofs of Cardea's own credentials that are looked at here, and Scram holds for REST services too.
+	// A client that shows a token and a certificate must be the same principal by both.
+	Tokens, Certificates, Scram bool
+	// Demand says that TLS demands a certificate, and that it alone decides: tokens, user name and password are ignored. A
+	// client that speaks SCRAM as well must be the same principal by it.
+	Demand bool
 	// Anonymous is the id of a credential that clients are taken for who show no proof at all; "" for none.
 	Anonymous string
 	// Rules must allow what a client does, beside its own; nil for no further ones.
@@ -39,6 +42,26 @@ type Listener struct {
 	RefusedFilters []string
 	// Origins are those of web pages that may connect by WebSocket beside the listener's own, as in https://app.example.com.
 	Origins []string
+}
+
+func (l *Listener) chain() string {
+	if l.Chain != "" {
+		return l.Chain
+	}
+	return l.Name
+}
+
+// kind is how expressions call the way on which a client has come.
+func (l *Listener) kind(p *peer) string {
+	switch {
+	case p.web && p.tls != nil:
+		return "wss"
+	case p.web:
+		return "ws"
+	case p.tls != nil:
+		return "ssl"
+	}
+	return "tcp"
 }
 
 func (l *Listener) refusedFilter() mqtt.Code {
@@ -172,7 +195,7 @@ func (d *Door) prepare(c net.Conn, l *Listener, proxy bool, p *peer) (net.Conn, 
 		return nil, false
 	}
 	state := t.ConnectionState()
-	p.leaf = verifiedLeaf(&state)
+	p.leaf, p.tls = verifiedLeaf(&state), &state
 	return t, true
 }
 
@@ -250,6 +273,7 @@ func (s *Session) conclude(err error) {
 		s.forget() // before the client is told, and may come back for it
 	}
 	defer s.hangUp(s.farewell(e)) // who waits for the client id need not wait for that
+	s.forsake()
 	d.leave(s)
 	s.withdraw()
 	if s.out.isConnected() { // otherwise it never was the will of a session (MQTT-3.1.2-8)
@@ -288,7 +312,7 @@ func (s *Session) forget() {
 func (s *Session) farewell(e *ending) (patience time.Duration) {
 	connected := s.out.isConnected()
 	patience = hearsay
-	if e.how == cut {
+	if e.how == cut && !e.failed {
 		patience = lastWord
 	}
 	var word []byte

@@ -61,6 +61,7 @@ type Session struct {
 
 	method string // of enhanced authentication; "" for none
 	proof  []byte // the server's last word of it, for CONNACK
+	peer   *peer  // with a method: who is at the other end
 	reauth reauth
 
 	reassessing sync.Mutex
@@ -94,6 +95,7 @@ type ending struct {
 	reason credential.Reason // with cut
 	code   mqtt.Code         // that is told to the client
 	said   bool              // the broker's own DISCONNECT has told it
+	failed bool              // with cut: the client could not prove again who it is; nobody waits for its end
 	err    error             // for the log; nil if nothing is to be said
 }
 

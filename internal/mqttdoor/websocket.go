@@ -96,7 +96,7 @@ func (d *Door) serveWebSocket(w http.ResponseWriter, r *http.Request, l *Listene
 	d.running.Add(1)
 	d.mu.Unlock()
 	defer d.running.Done()
-	p := peer{source: netip.AddrPortFrom(addr, remotePort(r)), local: localAddr(r)}
+	p := peer{source: netip.AddrPortFrom(addr, remotePort(r)), local: localAddr(r), tls: r.TLS, web: true}
 	if r.TLS != nil {
 		p.leaf = verifiedLeaf(r.TLS)
 	}

@@ -18,6 +18,7 @@ import (
 // serveWebSocket serves a listener at /mqtt and returns its address; started sees the server before it starts.
 func (h *house) serveWebSocket(l *Listener, started func(*httptest.Server)) string {
 	h.Helper()
+	h.chain(l)
 	mux := http.NewServeMux()
 	mux.Handle("/mqtt", h.door.WebSocket(l, func(r *http.Request) netip.Addr {
 		ap, _ := netip.ParseAddrPort(r.RemoteAddr)
