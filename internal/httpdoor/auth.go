@@ -15,7 +15,8 @@ import (
 // 403. Only trusted proxies may ask, and they must say what is attempted in exactly
 // one way: a header that the proxy does not set itself is one that its client may have forged (H20).
 //
-// A client certificate is the proxy's own and proves nothing about its client.
+// A client certificate is the proxy's own and proves nothing about its client. If the path is that of a
+// route of the gateway that has a chain, the chain is asked.
 func (d *Door) forwardAuth(w http.ResponseWriter, r *http.Request, p *peer) {
 	if !d.trustedPeer(p) {
 		d.answerAuth(w, r, proxiesOnly)
@@ -33,18 +34,19 @@ func (d *Door) forwardAuth(w http.ResponseWriter, r *http.Request, p *peer) {
 	}
 	access.Source = source
 	ev := gate.Evidence{Source: source, Door: doorName}
-	id, out := d.authenticate(r, &ev)
+	chain := d.gate.PathChain(access.Resource)
+	id, out := d.identify(r, p, chain, &ev)
 	if out.Reason == credential.OK {
 		out.Reason = d.gate.Authorize(id, &access).Reason
 	}
 	if out.Reason != credential.OK {
-		a := d.refuseFor(w, r, authByClass[:], out)
+		a := d.refuseFor(w, r, d.answersAt(authByClass[:], chain), out)
 		d.logRequest(r, access.Resource, a.status, id, source)
 		return
 	}
 	intro := new(introduction)
 	if reason := d.introduce(intro, id); reason != credential.OK {
-		d.refuseFor(w, r, authByClass[:], gate.Outcome{Reason: reason})
+		d.refuseFor(w, r, d.answersAt(authByClass[:], chain), gate.Outcome{Reason: reason})
 		return
 	}
 	intro.set(w.Header())

@@ -10,6 +10,8 @@
 //	                         /api/, /healthz … ── Config.Reserved ───┤
 //	                                    all else ── gateway ─────────┘
 //
+// A route that has a chain of authenticators is decided by it: see chain.go.
+//
 // The gateway watches every request that it forwards: when the gate cuts one,
 // its connection ends abnormally, never as if the answer were complete.
 //

@@ -106,16 +106,16 @@ func (d *Door) gateway(w http.ResponseWriter, r *http.Request, p *peer, t target
 		d.refuse(w, r, badForwarded)
 		return
 	}
-	f := &flight{door: d, w: w, peer: p, target: t, source: source}
+	f := &flight{door: d, w: w, peer: p, target: t, source: source, chain: d.gate.PathChain(t.path)}
 	f.access = policy.Access{Proto: policy.HTTP, Verb: r.Method, Resource: t.path, Source: source}
 	ev := gate.Evidence{Certificate: p.leaf, Source: source, Door: doorName}
-	id, out := d.authenticate(r, &ev)
+	id, out := d.identify(r, p, f.chain, &ev)
 	if out.Reason == credential.OK {
 		out.Reason = d.gate.Authorize(id, &f.access).Reason
 	}
 	f.id = id
 	if out.Reason != credential.OK {
-		a := d.refuseFor(w, r, byClass[:], out)
+		a := d.refuseFor(w, r, d.answersAt(byClass[:], f.chain), out)
 		d.logRequest(r, t.path, a.status, id, source)
 		return
 	}
@@ -136,7 +136,7 @@ func (d *Door) forward(w http.ResponseWriter, r *http.Request, f *flight) {
 		return
 	}
 	if reason := d.introduce(&f.intro, f.id); reason != credential.OK {
-		d.refuseFor(w, r, byClass[:], gate.Outcome{Reason: reason})
+		d.refuseFor(w, r, d.answersAt(byClass[:], f.chain), gate.Outcome{Reason: reason})
 		return
 	}
 	kind := "request"
@@ -149,7 +149,7 @@ func (d *Door) forward(w http.ResponseWriter, r *http.Request, f *flight) {
 	f.Context, f.cancel = context.WithCancel(r.Context())
 	if reason := f.begin(kind); reason != credential.OK {
 		f.cancel()
-		d.refuseFor(w, r, byClass[:], gate.Outcome{Reason: reason})
+		d.refuseFor(w, r, d.answersAt(byClass[:], f.chain), gate.Outcome{Reason: reason})
 		return
 	}
 	defer f.end()

@@ -36,7 +36,7 @@ func (d *Door) introduce(in *introduction, id *gate.Identity) credential.Reason 
 	} else {
 		scopes = strings.Join(id.Scopes, " ")
 	}
-	*in = introduction{id.Principal, string(id.PrincipalKind), id.Credential, scopes, id.Org, assertion}
+	*in = introduction{carried(id.Principal), string(id.PrincipalKind), id.Credential, scopes, id.Org, assertion}
 	for _, v := range in {
 		if err != nil || !visible(v) {
 			d.log.Error("the identity headers cannot be made", "credential", id.Credential, "error", err)
@@ -54,6 +54,37 @@ func (in *introduction) set(h http.Header) {
 	h[hScopes] = in[3:4:4]
 	h[hOrg] = in[4:5:5]
 	h[hIdentity] = in[5:6:6]
+}
+
+// carried returns a name as a header carries it: every byte but those of the names that Cardea gives itself, and of
+// capitals and ~, is escaped as in URLs (RFC 3986 §2.1). So no two names are the same, none looks like a list or a path, and
+// a principal's is what it is. Others are those of people whom a REST service knows.
+func carried(name string) string {
+	i := 0
+	for i < len(name) && plain(name[i]) {
+		i++
+	}
+	if i == len(name) {
+		return name
+	}
+	const hex = "0123456789ABCDEF"
+	b := append(make([]byte, 0, 3*len(name)), name[:i]...)
+	for ; i < len(name); i++ {
+		if c := name[i]; plain(c) {
+			b = append(b, c)
+		} else {
+			b = append(b, '%', hex[c>>4], hex[c&15])
+		}
+	}
+	return string(b)
+}
+
+func plain(c byte) bool {
+	switch c {
+	case '.', '_', '@', '-', '~':
+		return true
+	}
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
 
 // visible reports whether s is visible ASCII and spaces, so that it can neither

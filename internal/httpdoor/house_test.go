@@ -38,6 +38,7 @@ func TestMain(m *testing.M) {
 // house is a real Cardea behind a door: SQLite, keystore, CA, gate and authority.
 type house struct {
 	testing.TB
+	base      *foundation.Foundation
 	authority *authority.Authority
 	gate      *gate.Gate
 	ca        *ca.CA
@@ -81,7 +82,7 @@ func (h *house) must(err error) {
 func founded(t testing.TB, routes ...credential.Route) *house {
 	t.Helper()
 	f := foundation.New(t, routes...)
-	return &house{TB: t, log: &testkit.Log{}, authority: f.Authority, gate: f.Gate, ca: f.CA, local: f.Local}
+	return &house{TB: t, base: f, log: &testkit.Log{}, authority: f.Authority, gate: f.Gate, ca: f.CA, local: f.Local}
 }
 
 // open lets the door serve on a free port.

@@ -25,6 +25,7 @@ type flight struct {
 	w        http.ResponseWriter
 	peer     *peer
 	source   netip.Addr
+	chain    string // that has decided; "" for none
 	id       *gate.Identity
 	access   policy.Access
 	target   target

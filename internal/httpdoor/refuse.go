@@ -2,6 +2,7 @@ package httpdoor
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -33,9 +34,16 @@ func newAnswer(status int, reason, code string) *answer {
 
 func closing(a *answer) *answer { a.close = true; return a }
 
+// withBasic asks for a user name and a password as well (RFC 7617).
+func withBasic(a *answer) *answer {
+	a.challenge = append(a.challenge, `Basic realm="cardea", charset="UTF-8"`)
+	return a
+}
+
 var (
 	// What the gate has said, by class.
-	invalidToken   = newAnswer(401, "invalid token", "invalid_token") // for every cause, also if nothing was presented
+	invalidToken   = newAnswer(401, "invalid token", "invalid_token")            // for every cause, also if nothing was presented
+	invalidLogin   = withBasic(newAnswer(401, "invalid token", "invalid_token")) // the same where passwords are taken
 	invalidRequest = newAnswer(400, "invalid request", "invalid_request")
 	noScope        = newAnswer(403, "insufficient scope", "insufficient_scope")
 	slowDown       = newAnswer(429, "too many attempts", "")
@@ -82,6 +90,16 @@ var authByClass = [...]*answer{
 	credential.Forbidden:      noScope,
 	credential.SlowDown:       slowDownAuth,
 	credential.CannotKnow:     cannotKnow,
+}
+
+// answersAt returns what a table says about paths that a chain decides about; "" for none.
+func (d *Door) answersAt(table []*answer, chain string) []*answer {
+	if chain == "" || !d.gate.TakesPasswords(chain) {
+		return table
+	}
+	table = slices.Clone(table)
+	table[credential.InvalidToken] = invalidLogin
+	return table
 }
 
 var (
