@@ -4,6 +4,7 @@
 //
 //	a, err := api.New(api.Config{Authority: auth, Gate: g, EventLine: audit.Line, Log: log})
 //	mux.Handle("/api/", a.Handler())       // bearer credentials, for the network
+//	mux.Handle("/backend/", a.Backend())   // the same, for clusters of EMQX
 //	unixServer.Handler = a.LocalHandler()  // the administrator's socket
 //
 // What is wrong with a request is said as a problem document (RFC 9457) that
@@ -45,8 +46,8 @@ type Config struct {
 // API serves the control plane.
 type API struct {
 	Config
-	remote, local *server
-	public        http.Handler
+	remote, local, backend *server
+	public                 http.Handler
 }
 
 // New returns an API.
@@ -66,6 +67,7 @@ func New(c Config) (*API, error) {
 	a := &API{Config: c}
 	a.remote = newServer(a, false)
 	a.local = newServer(a, true)
+	a.backend = newBackend(a)
 	var err error
 	a.public, err = a.newPublic()
 	return a, err

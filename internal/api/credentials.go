@@ -24,7 +24,7 @@ type newCredentialsIn struct {
 
 type listCredentialsIn struct {
 	PageIn
-	Kind          string    `query:"kind" enum:"device_token,certificate,api_key,pat"`
+	Kind          string    `query:"kind" enum:"device_token,certificate,scram,api_key,pat"`
 	Principal     string    `query:"principal" doc:"Name or id"`
 	Status        string    `query:"status" enum:"active,quarantined,expired,revoked"`
 	Tag           string    `query:"tag"`
@@ -108,7 +108,7 @@ func (s *server) issuing() {
 		return s.issued(i, err)
 	})
 	handle(s, op{
-		id: "createCredentials", method: http.MethodPost, path: "/credentials/batch", summary: "Issue up to 500 tokens, all or none",
+		id: "createCredentials", method: http.MethodPost, path: "/credentials/batch", summary: "Issue up to 500 tokens or SCRAM credentials, all or none",
 		right: "credentials:create on /credentials/PRINCIPAL, for each", status: http.StatusCreated,
 		example: `{"credentials":[{"kind":"device_token","principal":"pump-1"}]}`,
 	}, func(ctx context.Context, c *caller, in *newCredentialsIn) (*issuedListOut, error) {
@@ -251,8 +251,15 @@ func newCredential(field string, n view.NewCredential) (authority.NewCredential,
 		Kind: credential.Kind(n.Kind), Principal: n.Principal, Name: n.Name, Description: n.Description,
 		Scopes: n.Scopes, Networks: view.ParseNetworks(field+"allowed_ips", n.AllowedIPs, &p), Tags: n.Tags, Project: n.Project,
 		NotBefore: n.NotBefore, TTL: view.ParseTTL(field+"ttl", n.TTL, &p), ExpiresAt: n.ExpiresAt, CSR: []byte(n.CSR),
+		Username: n.Username, Algorithm: n.Algorithm, Password: authority.Password(n.Password.Reveal()), Iterations: n.Iterations,
 	}
+	out.Salt, out.StoredKey, out.ServerKey = scramKeys(field, n.ScramKeys, &p)
 	return out, p.Err()
+}
+
+// scramKeys reads the keys of an import; field is as in [newCredential].
+func scramKeys(field string, k view.ScramKeys, p *credential.Problems) (salt, stored, server []byte) {
+	return view.ParseHex(field+"salt", k.Salt, p), view.ParseHex(field+"stored_key", k.StoredKey.Reveal(), p), view.ParseHex(field+"server_key", k.ServerKey.Reveal(), p)
 }
 
 // newCredentials names what is wrong with all of them.
@@ -289,6 +296,8 @@ func rotation(b *view.Rotate, key string) (authority.Rotation, error) {
 	}
 	var p credential.Problems
 	r := authority.Rotation{Overlap: view.ParseOverlap("overlap", b.Overlap, &p), Force: b.Force, CSR: []byte(b.CSR), Idempotency: key}
+	r.Password, r.Iterations = authority.Password(b.Password.Reveal()), b.Iterations
+	r.Salt, r.StoredKey, r.ServerKey = scramKeys("", b.ScramKeys, &p)
 	return r, p.Err()
 }
 
@@ -321,14 +330,19 @@ func (s *server) issuedView(i authority.Issued) view.Issued {
 	}
 }
 
-// holder is the kind of principal that a kind of credential says; "" for certificates, which anybody may have.
+// holder is the kind of principal that a kind of credential says; "" for those that anybody may have.
 func holder(k credential.Kind) credential.PrincipalKind {
+	var only credential.PrincipalKind
 	for _, p := range []credential.PrincipalKind{credential.User, credential.Service, credential.Device} {
-		if k.For(p) && k != credential.Certificate {
-			return p
+		switch {
+		case !k.For(p):
+		case only != "":
+			return ""
+		default:
+			only = p
 		}
 	}
-	return ""
+	return only
 }
 
 func (s *server) detailed(d authority.Detailed) view.CredentialView {

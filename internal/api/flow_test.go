@@ -163,6 +163,7 @@ func TestIdempotency(t *testing.T) {
 		{"/roles", `{"name":"r-one","scopes":["s:one"]}`},
 		{"/routes", `{"prefix":"/db/","upstream":"http://127.0.0.1:8086"}`},
 		{"/credentials/batch", `{"credentials":[{"kind":"device_token","principal":"pump-1"},{"kind":"device_token","principal":"pump-1"}]}`},
+		{"/credentials", `{"kind":"scram","principal":"pump-1"}`},
 		{"/credentials/" + three.ID + "/rotate", `{"overlap":"1h"}`},
 		{"/keys/myapp01/rotate", `{"overlap":"1h"}`},
 	} {

@@ -47,11 +47,14 @@ func newServer(a *API, local bool) *server {
 	s.scopes()
 	s.roles()
 	s.routes()
+	s.authenticators()
 	s.sessions()
 	s.events()
 	s.verify()
 	if local {
 		s.system()
+	} else {
+		s.describeBackend()
 	}
 	for _, own := range []string{"ErrorModel", "ErrorDetail"} { // the framework's; see withoutValues
 		delete(s.huma.OpenAPI().Components.Schemas.Map(), own)
@@ -66,6 +69,15 @@ type op struct {
 	right            string // "NOUN:VERB on /NOUN/NAME", or "" if any credential will do
 	status           int    // of success; 0: 200, or 204 without an answer
 	example          string // the body of an example, or its query string
+	outside          bool   // path is the whole one, not one under /api/v1
+}
+
+// where is the whole path.
+func (o *op) where() string {
+	if o.outside {
+		return o.path
+	}
+	return prefix + o.path
 }
 
 // handle connects an operation with what does it: parse, call, answer.
@@ -107,7 +119,7 @@ func (s *server) describe(o op) huma.Operation {
 		text = "Needs the right `" + right + "`."
 	}
 	h := huma.Operation{
-		OperationID: o.id, Method: o.method, Path: prefix + o.path, Summary: o.summary,
+		OperationID: o.id, Method: o.method, Path: o.where(), Summary: o.summary,
 		Description:   text + "\n\nExample:\n\n    " + o.curl(),
 		DefaultStatus: o.status, MaxBodyBytes: maxBody,
 		Tags:       []string{strings.Split(o.path, "/")[1]},
@@ -136,7 +148,7 @@ func (s *server) problemResponse() *huma.Response {
 // curl is how to try it.
 func (o op) curl() string {
 	cmd := `curl -H "Authorization: Bearer $CARDEA_TOKEN"`
-	url := "http://127.0.0.1:5654" + prefix + strings.NewReplacer("{ref}", "pump-1", "{id}", "7Gq0bXv2LmNp", "{name}", "telemetry:write").Replace(o.path)
+	url := "http://127.0.0.1:5654" + strings.NewReplacer("{ref}", "pump-1", "{id}", "7Gq0bXv2LmNp", "{name}", "telemetry:write").Replace(o.where())
 	switch {
 	case o.method == http.MethodGet || o.method == http.MethodDelete:
 		if o.example != "" {

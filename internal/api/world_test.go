@@ -20,6 +20,7 @@ import (
 	"cardea/internal/gate"
 	"cardea/internal/jwt"
 	"cardea/internal/keyring"
+	"cardea/internal/outbound"
 	"cardea/internal/secret"
 	"cardea/internal/store"
 	"cardea/internal/testkit"
@@ -53,18 +54,25 @@ func newWorld(t testing.TB) *world {
 	w.must(err)
 	ring, ca, err := authority.Bootstrap(t.Context(), w.store, ks, nil, log)
 	w.must(err)
-	w.gate, err = gate.New(gate.Config{Store: w.store, Signer: w.signer(ring), FlushEvery: 20 * time.Millisecond, Log: log})
+	sources := outbound.New(outbound.Config{Log: log})
+	w.gate, err = gate.New(gate.Config{
+		Store: w.store, Signer: w.signer(ring), FlushEvery: 20 * time.Millisecond, Log: log, Open: ring.Open, Sources: sources,
+	})
 	w.must(err)
 	t.Cleanup(func() { w.gate.Close() })
 	go w.gate.Run(context.Background())
 	w.must(w.gate.Await(t.Context()))
-	w.auth, err = authority.New(authority.Config{Store: w.store, Gate: w.gate, Ring: ring, CA: ca, Log: log})
+	w.auth, err = authority.New(authority.Config{Store: w.store, Gate: w.gate, Ring: ring, CA: ca, Log: log, Sources: sources, Listeners: func() []string { return []string{"default"} }})
 	w.must(err)
 	w.api, err = New(Config{Authority: w.auth, Gate: w.gate, EventLine: audit.Line, Log: log, Version: "0.0.1-test", Ready: func() error { return w.ready }})
 	w.must(err)
 	w.net = w.serve(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/api/") {
 			w.api.Handler().ServeHTTP(out, r)
+			return
+		}
+		if strings.HasPrefix(r.URL.Path, "/backend/") {
+			w.api.Backend().ServeHTTP(out, r)
 			return
 		}
 		w.api.Public().ServeHTTP(out, r)

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"net/http"
 	"time"
 
@@ -52,7 +53,7 @@ func (k *Console) keys(w http.ResponseWriter, r *http.Request) {
 
 func rowOf(l credential.Listed, now time.Time) keyRow {
 	row := keyRow{
-		Principal: l.PrincipalName, Kind: string(l.Kind), Name: l.Name, Status: view.StatusOf(&l.Credential, now),
+		Principal: l.PrincipalName, Kind: string(l.Kind), Name: cmp.Or(l.Name, l.Username), Status: view.StatusOf(&l.Credential, now),
 		From: l.NotBefore, Expires: l.ExpiresAt, LastUsed: l.LastUsedAt,
 	}
 	if row.From.IsZero() {

@@ -20,7 +20,7 @@ const (
 type CredentialView struct {
 	ID               string    `json:"id" example:"7Gq0bXv2LmNp"`
 	Org              string    `json:"org" example:"default"`
-	Kind             string    `json:"kind" enum:"device_token,certificate,api_key,pat"`
+	Kind             string    `json:"kind" enum:"device_token,certificate,scram,api_key,pat"`
 	Principal        string    `json:"principal" example:"pump-1" doc:"Name of the principal"`
 	PrincipalID      string    `json:"principal_id" example:"P3kT9qLmZ0aB"`
 	PrincipalKind    string    `json:"principal_kind,omitempty" enum:"user,service,device"`
@@ -30,6 +30,8 @@ type CredentialView struct {
 	AllowedIPs       []string  `json:"allowed_ips" nullable:"false" doc:"None means anywhere"`
 	Tags             []string  `json:"tags" nullable:"false"`
 	Project          string    `json:"project,omitempty"`
+	Username         string    `json:"username,omitempty" doc:"SCRAM: the name to log in with"`
+	Algorithm        string    `json:"algorithm,omitempty" enum:"sha256,sha512" doc:"SCRAM: sha256 is SCRAM-SHA-256, sha512 is SCRAM-SHA-512"`
 	Status           string    `json:"status" enum:"active,quarantined,expired,revoked,not_yet_valid"`
 	CreatedAt        time.Time `json:"created_at"`
 	CreatedBy        string    `json:"created_by,omitempty"`
@@ -71,6 +73,7 @@ func FromCredential(c credential.Credential, principal string, kind credential.P
 		Principal: principal, PrincipalID: c.Principal, PrincipalKind: string(kind),
 		Name: c.Name, Description: c.Description, Scopes: list(c.Scopes),
 		AllowedIPs: FormatNetworks(c.Networks), Tags: list(c.Tags), Project: c.Project,
+		Username: c.Username, Algorithm: c.Algorithm,
 		Status: StatusOf(&c, now), CreatedAt: instant(c.CreatedAt), CreatedBy: c.CreatedBy,
 		NotBefore: instant(c.NotBefore), ExpiresAt: instant(c.ExpiresAt),
 		Version: c.Version, Versions: make([]Version, len(c.Proofs)),
@@ -129,7 +132,7 @@ func StatusOf(c *credential.Credential, now time.Time) string {
 
 // NewCredential asks for a credential.
 type NewCredential struct {
-	Kind        string    `json:"kind" enum:"device_token,certificate,api_key,pat" example:"device_token"`
+	Kind        string    `json:"kind" enum:"device_token,certificate,scram,api_key,pat" example:"device_token"`
 	Principal   string    `json:"principal" example:"pump-1" doc:"Name or id"`
 	Name        string    `json:"name,omitempty" example:"field unit"`
 	Description string    `json:"description,omitempty"`
@@ -141,9 +144,21 @@ type NewCredential struct {
 	Tags        []string  `json:"tags,omitempty" nullable:"false"`
 	Project     string    `json:"project,omitempty"`
 	CSR         string    `json:"csr,omitempty" doc:"Certificate only: PKCS#10 request in PEM; without it Cardea makes the key pair"`
+	Username    string    `json:"username,omitempty" minLength:"1" doc:"SCRAM only: the name to log in with, 1 to 256 bytes, kept as SASLprep has it (RFC 4013); unique in the organisation. Without it the principal's name"`
+	Algorithm   string    `json:"algorithm,omitempty" enum:"sha256,sha512" doc:"SCRAM only; without it sha256"`
+	Password    Secret    `json:"password,omitempty" minLength:"1" doc:"SCRAM only: 8 to 256 bytes. Without it, and without keys, Cardea makes one"`
+	ScramKeys
 }
 
-// NewCredentials asks for several tokens, all or none.
+// ScramKeys are keys that were made of a password elsewhere (RFC 5802, 3): all three or none.
+type ScramKeys struct {
+	Iterations int    `json:"iterations,omitempty" minimum:"4096" maximum:"10000000" doc:"SCRAM only: iterations of the key derivation; 4096 if not said. With keys: those that they were made with, and needed"`
+	Salt       string `json:"salt,omitempty" minLength:"1" doc:"SCRAM import only: hex of 1 to 1024 bytes"`
+	StoredKey  Secret `json:"stored_key,omitempty" minLength:"1" doc:"SCRAM import only: hex of the 32 bytes of sha256 or the 64 of sha512"`
+	ServerKey  Secret `json:"server_key,omitempty" minLength:"1" doc:"SCRAM import only: hex, as long as stored_key"`
+}
+
+// NewCredentials asks for several credentials that are no certificates, all or none.
 type NewCredentials struct {
 	Credentials []NewCredential `json:"credentials" nullable:"false" minItems:"1" maxItems:"500"`
 }
@@ -156,7 +171,7 @@ type IssuedList struct {
 // Issued is a new credential or a new version of one, with what is shown this once.
 type Issued struct {
 	CredentialView
-	Secret            Secret    `json:"secret,omitempty" doc:"The token. It is shown this once"`
+	Secret            Secret    `json:"secret,omitempty" doc:"The token, or the password that Cardea has made. It is shown this once"`
 	CertificatePEM    string    `json:"certificate,omitempty" doc:"PEM: the certificate, then the issuing one"`
 	PrivateKey        Secret    `json:"private_key,omitempty" doc:"PEM, PKCS#8. It is shown this once"`
 	PreviousExpiresAt time.Time `json:"previous_expires_at,omitzero" doc:"Rotation: when the version before stops"`
@@ -173,11 +188,15 @@ type PatchCredential struct {
 	AllowedIPs  *[]string `json:"allowed_ips,omitempty"`
 }
 
-// Rotate asks for a new version.
+// Rotate asks for a new version. That of a SCRAM credential has the algorithm of the one before, and with a password its salt and
+// iterations; with keys these may be others if there is no overlap.
 type Rotate struct {
 	Overlap string `json:"overlap,omitempty" example:"1h" doc:"How long the version before goes on; 0 stops it now"`
 	Force   bool   `json:"force,omitempty" doc:"Stop the version before even if it is in use"`
 	CSR     string `json:"csr,omitempty" doc:"Certificate only: PKCS#10 request in PEM"`
+
+	Password Secret `json:"password,omitempty" minLength:"1" doc:"SCRAM only: 8 to 256 bytes. Without it, and without keys, Cardea makes one"`
+	ScramKeys
 }
 
 // Retire ends an old version now.

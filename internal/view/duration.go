@@ -1,6 +1,7 @@
 package view
 
 import (
+	"encoding/hex"
 	"fmt"
 	"math"
 	"net/netip"
@@ -142,4 +143,14 @@ func FormatNetworks(nets []netip.Prefix) []string {
 		out[i] = n.String()
 	}
 	return out
+}
+
+// ParseHex reads bytes, in capitals or not; "" is none. What it says of others does not repeat them: they may be keys.
+func ParseHex(field, s string, p *credential.Problems) []byte {
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		p.Add(field, "is not hex: two of 0-9 and a-f for each byte")
+		return nil
+	}
+	return b
 }

@@ -209,3 +209,19 @@ func TestSessionsShowNoToken(t *testing.T) {
 		}
 	}
 }
+
+// What is no hex is refused by its field, and not repeated (K03).
+func TestParseHex(t *testing.T) {
+	var p credential.Problems
+	for in, want := range map[string]string{"": "", "00ff": "\x00\xff", "aBcD": "\xab\xcd"} {
+		if got := view.ParseHex("salt", in, &p); string(got) != want || len(p) != 0 {
+			t.Errorf("%q is %x, %v", in, got, p)
+		}
+	}
+	for _, in := range []string{"a", "abc", "0x00", "zz", "00 ", " 00", "0g", "00\n", "é0", "-1"} {
+		p = nil
+		if got := view.ParseHex("salt", in, &p); got != nil || len(p) != 1 || p[0].Field != "salt" || strings.Contains(p[0].Message, in) && len(in) > 1 {
+			t.Errorf("%q is %x, %v", in, got, p)
+		}
+	}
+}
