@@ -48,9 +48,9 @@ lint: check
 	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run
 
 ## one table of ratios against the bare thing, measured in one run
-## (MQTT_ONLY=1 for its lines about MQTT alone)
+## (MQTT_ONLY=1 for its lines about MQTT alone, BENCH=TestScram for those about SCRAM)
 bench: deps-bench build
-	$(GO) test -tags bench -count=1 -timeout 60m -v -run $(if $(MQTT_ONLY),TestMQTT,TestTable) ./bench
+	$(GO) test -tags bench -count=1 -timeout 60m -v -run '$(or $(BENCH),$(if $(MQTT_ONLY),TestMQTT,TestTable))' ./bench
 
 ## every fuzz target for FUZZTIME each
 FUZZTIME ?= 30s

@@ -5,7 +5,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"slices"
 	"sync"
@@ -128,9 +127,7 @@ func (m *mqttTarget) connects(t *testing.T, workers int, d time.Duration) float6
 					t.Error(err)
 					return
 				}
-				_, _ = k.Write(mqtt.AppendDisconnect(nil, mqtt.V5, mqtt.Success, nil))
-				_, _ = io.Copy(io.Discard, k) // the server closes first, and keeps the port that waits
-				k.Close()
+				k.leave()
 				n.Add(1)
 			}
 		})

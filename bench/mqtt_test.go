@@ -31,6 +31,7 @@ func TestMQTT(t *testing.T) {
 	var tab table
 	defer tab.print()
 	mqttLines(t, &tab)
+	t.Run("scram", func(t *testing.T) { scramLines(t, &tab) })
 }
 
 // serveBroker is a role of this binary: the embedded broker alone, on a folder of its own, without a door.

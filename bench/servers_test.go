@@ -35,6 +35,10 @@ func TestMain(m *testing.M) {
 		serveBare(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) }))
 	case "broker":
 		serveBroker(arg)
+	case "users":
+		serveUsers(arg)
+	case "asker":
+		serveAsker(arg)
 	case "proxy", "pooled":
 		to, err := url.Parse(arg)
 		if err != nil {

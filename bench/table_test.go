@@ -39,6 +39,7 @@ func TestTable(t *testing.T) {
 	t.Run("http", func(t *testing.T) { httpLines(t, &tab, dir, tokens[0]) })
 	t.Run("create", func(t *testing.T) { createLines(t, &tab) })
 	t.Run("mqtt", func(t *testing.T) { mqttLines(t, &tab) })
+	t.Run("scram", func(t *testing.T) { scramLines(t, &tab) })
 }
 
 // server is a running cardea.

@@ -23,17 +23,19 @@ type config struct {
 	GRPCListen    string
 	ConsoleListen string
 
-	Routes         []credential.Route // of flags, environment and file
-	HTTPTokenAuth  bool
-	MQTTTokenAuth  bool
-	MQTTTLS        bool
-	MQTT           mqttConfig
-	HTTPTLS        bool
-	TLSCert        string // PEM files; "" is the internal CA
-	TLSKey         string
-	ServerNames    []string // further names and addresses in certificates of the internal CA
-	TrustedProxies []netip.Prefix
-	InsecureHTTP   bool
+	Routes          []credential.Route // of flags, environment and file
+	HTTPTokenAuth   bool
+	MQTTTokenAuth   bool
+	MQTTTLS         bool
+	MQTT            mqttConfig
+	EMQX            emqxConfig
+	HTTPTLS         bool
+	TLSCert         string // PEM files; "" is the internal CA
+	TLSKey          string
+	ServerNames     []string       // further names and addresses in certificates of the internal CA
+	BackendNetworks []netip.Prefix // what REST services may be asked at; none: all but what nobody may be asked at
+	TrustedProxies  []netip.Prefix
+	InsecureHTTP    bool
 
 	CacheBytes   int64
 	Staleness    time.Duration // how long a node that does not see its database goes on

@@ -51,7 +51,8 @@ func TestEveryOptionEverywhere(t *testing.T) {
 		"console-listen": {"127.0.0.1:5", "127.0.0.1:15"}, "http-upstream": {"/a/=http://127.0.0.1:1", "/b/=http://127.0.0.1:1"},
 		"mqtt-upstream": {"tcp://h:1883", "tls://h:8883"}, "http-enable-token-auth": {"false", "true"},
 		"mqtt-enable-token-auth": {"false", "true"}, "mqtt-enable-tls": {"true", "false"}, "trusted-proxy": {"10.0.0.0/8", "10.0.0.1"},
-		"http-tls": {"true", "false"}, "server-name": {"a.example", "b.example"}, "insecure-http": {"true", "false"},
+		"backend-network": {"10.0.0.0/8", "10.0.0.1"},
+		"http-tls":        {"true", "false"}, "server-name": {"a.example", "b.example"}, "insecure-http": {"true", "false"},
 		"db": {"postgres://a/b", "postgres://c/d"}, "ready-file": {"a", "b"}, "cache-bytes": {"2097152", "3145728"},
 		"staleness": {"10s", "20s"}, "drain-timeout": {"1s", "2s"}, "log-level": {"debug", "error"}, "log-format": {"json", "text"},
 		"mqtt-upstream-password-file": {filepath.Join(dir, "a"), filepath.Join(dir, "b")}, "mqtt-upstream-ca": {"a", "b"},
@@ -62,7 +63,7 @@ func TestEveryOptionEverywhere(t *testing.T) {
 	}
 	for _, o := range options() {
 		switch o.name {
-		case "tls-cert", "tls-key", "mqtt-upstream-cert", "mqtt-upstream-key":
+		case "tls-cert", "tls-key", "mqtt-upstream-cert", "mqtt-upstream-key", "emqx-api", "emqx-api-key", "emqx-api-secret-file":
 			continue // they need each other
 		}
 		var also []string // without which it would be an error
@@ -132,6 +133,10 @@ func TestConfigProblems(t *testing.T) {
 		{args: []string{"--mqtt-upstream", "tcp://h:1", "--mqtt-upstream-ca", "x"}, want: []string{"--mqtt-upstream-ca"}},
 		{args: []string{"--mqtt-upstream", "tls://h:1", "--mqtt-upstream-cert", "x"}, want: []string{"--mqtt-upstream-cert"}},
 		{args: []string{"--mqtt-upstream", "tls://h:1", "--mqtt-upstream-password-file", "/does/not/exist"}, want: []string{"--mqtt-upstream-password-file"}},
+		{args: []string{"--emqx-api", "emqx:18083"}, want: []string{"--emqx-api"}},
+		{args: []string{"--emqx-api", "http://u:p@h"}, want: []string{"--emqx-api"}},
+		{args: []string{"--emqx-api", "http://h", "--emqx-api-key", "k"}, want: []string{"--emqx-api"}},
+		{args: []string{"--emqx-api-key", "k", "--emqx-api-secret-file", "/does/not/exist"}, want: []string{"--emqx-api", "--emqx-api-secret-file"}},
 		{args: []string{"--mqtt-listen", "127.0.0.1:1", "--mqtt-tls-listen", "127.0.0.1:1"}, want: []string{"--mqtt-tls-listen"}},
 		{args: []string{"--tls-cert", "x"}, want: []string{"--tls-cert", "--tls-cert"}},
 		{args: []string{"--server-name", "a b"}, want: []string{"--server-name"}},

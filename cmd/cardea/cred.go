@@ -22,11 +22,13 @@ func (a *app) credCommand() *cobra.Command {
 func (a *app) credCreate() *cobra.Command {
 	var request view.NewCredential
 	var output, csr, expires, notBefore string
+	var login loginFlags
 	c := &cobra.Command{
-		Use:     "create PRINCIPAL",
-		Short:   "Make a credential for a principal",
-		Example: "  cardea cred create billing --kind api_key --ttl 90d --allowed-ip 10.1.0.0/16",
-		Args:    exactly("PRINCIPAL"),
+		Use:   "create PRINCIPAL",
+		Short: "Make a credential for a principal",
+		Example: "  cardea cred create billing --kind api_key --ttl 90d --allowed-ip 10.1.0.0/16\n" +
+			"  cardea cred create press-7 --kind scram --output ./press-7",
+		Args: exactly("PRINCIPAL"),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			request.Principal = args[0]
 			if err := checkDuration("--ttl", request.TTL); err != nil {
@@ -41,11 +43,14 @@ func (a *app) credCreate() *cobra.Command {
 			if request.NotBefore, err = parseTime("--not-before", notBefore); err != nil {
 				return err
 			}
-			return a.issue(cmd, pathCredentials, request, output, request.Kind == "certificate", request.CSR == "")
+			if request.Password, request.ScramKeys, err = a.readLogin(&login); err != nil {
+				return err
+			}
+			return a.issue(cmd, pathCredentials, request, output, shown{request.Kind, request.CSR == "", login.given()})
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&request.Kind, "kind", "", "device_token, certificate, api_key or pat")
+	f.StringVar(&request.Kind, "kind", "", "device_token, certificate, scram, api_key or pat")
 	f.StringVar(&request.Name, "name", "", "`TEXT` to tell it from others")
 	f.StringVar(&request.Description, "description", "", "`TEXT` for people")
 	f.StringArrayVar(&request.Scopes, "scope", nil, "`NAME` of a scope it may use (repeatable; none: all of the principal's)")
@@ -56,6 +61,9 @@ func (a *app) credCreate() *cobra.Command {
 	f.StringArrayVar(&request.Tags, "tag", nil, "`TEXT` to find it by (repeatable)")
 	f.StringVar(&request.Project, "project", "", "`TEXT` to find it by")
 	f.StringVar(&csr, "csr", "", "certificate: PKCS#10 request in a `FILE`")
+	f.StringVar(&request.Username, "username", "", "scram: `NAME` to log in with (default: the principal's)")
+	f.StringVar(&request.Algorithm, "algorithm", "", "scram: sha256 or sha512 (default: sha256)")
+	login.flags(c, "scram: `NUMBER` of iterations (default: 4096); with keys: those that they were made with")
 	f.StringVarP(&output, "output", "o", "", "`PREFIX` of the files to write (default: standard output)")
 	cobra.CheckErr(c.MarkFlagRequired("kind"))
 	c.MarkFlagsMutuallyExclusive("ttl", "expires-at")
@@ -76,12 +84,12 @@ func parseTime(flag, s string) (time.Time, error) {
 }
 
 // issue asks for a credential or a new version of one and keeps what is shown once.
-func (a *app) issue(cmd *cobra.Command, path string, request any, output string, certificate, withKey bool) error {
+func (a *app) issue(cmd *cobra.Command, path string, request any, output string, what shown) error {
 	c, err := a.client()
 	if err != nil {
 		return err
 	}
-	files, err := credFiles(output, certificate, withKey)
+	files, err := credFiles(output, what)
 	if err != nil {
 		return err
 	}
@@ -99,15 +107,30 @@ func (a *app) issue(cmd *cobra.Command, path string, request any, output string,
 	return nil
 }
 
-func credFiles(prefix string, certificate, withKey bool) (keyFiles, error) {
+// shown is what the answer to a request for a credential will show.
+type shown struct {
+	kind    string
+	withKey bool // certificate: a private key too
+	given   bool // scram: nothing, because the caller has brought password or keys
+}
+
+// credFiles names the files that what is shown goes into.
+func credFiles(prefix string, what shown) (keyFiles, error) {
 	if prefix == "" {
 		return nil, nil
 	}
-	files, err := newKeyFiles(prefix, withKey)
+	if what.kind == kindScram {
+		prefix, err := checkPrefix(prefix)
+		if err == nil && what.given {
+			err = usagef("--output has nothing to write: a password or keys that were given are not shown")
+		}
+		return keyFiles{{label: "password", path: prefix + "_password", mode: 0o600}}, err
+	}
+	files, err := newKeyFiles(prefix, what.withKey)
 	if err != nil {
 		return nil, err
 	}
-	if certificate {
+	if what.kind == "certificate" {
 		return files[:len(files)-1], nil
 	}
 	return files[len(files)-1:], nil
@@ -127,6 +150,9 @@ func (a *app) keepIssued(files keyFiles, issued view.Issued) error {
 	return a.show(issued, func(w io.Writer) error {
 		if err := writeCredential(w, issued.CredentialView); err != nil {
 			return err
+		}
+		if len(texts) == 0 {
+			return nil
 		}
 		_, err := fmt.Fprintf(w, "\nThis is the only chance to keep this text: it is not shown again.\n\n%s", strings.Join(texts, "\n"))
 		return err
@@ -151,7 +177,7 @@ func (a *app) saveIssued(files keyFiles, texts []string, issued view.Issued) err
 }
 
 func writeCredential(w io.Writer, c view.CredentialView) error {
-	return details(w, "ID", c.ID, "KIND", c.Kind, "PRINCIPAL", c.Principal, "NAME", c.Name, "DESCRIPTION", c.Description,
+	return details(w, "ID", c.ID, "KIND", c.Kind, "PRINCIPAL", c.Principal, "USER NAME", c.Username, "ALGORITHM", c.Algorithm, "NAME", c.Name, "DESCRIPTION", c.Description,
 		"STATUS", c.Status, "SCOPES", strings.Join(c.Scopes, " "), "ALLOWED IPS", strings.Join(c.AllowedIPs, " "),
 		"TAGS", strings.Join(c.Tags, " "), "PROJECT", c.Project, "VALID FROM", when(c.NotBefore), "EXPIRE", never(c.ExpiresAt),
 		"CREATED", when(c.CreatedAt), "BY", c.CreatedBy, "LAST USED", never(c.LastUsedAt), "QUARANTINED", when(c.QuarantinedAt), "REVOKED", when(c.RevokedAt), "REASON", cmp.Or(c.QuarantineReason, c.RevokeReason))

@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -38,7 +39,7 @@ func (a *app) credList() *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&kind, "kind", "", "device_token, certificate, api_key or pat")
+	f.StringVar(&kind, "kind", "", "device_token, certificate, scram, api_key or pat")
 	f.StringVar(&principal, "principal", "", "only those of the principal `NAME`")
 	f.StringVar(&status, "status", "", "active, quarantined, expired or revoked")
 	f.StringVar(&tag, "tag", "", "only those with the tag `TEXT`")
@@ -51,14 +52,15 @@ func (a *app) credList() *cobra.Command {
 func writeCredentials(w io.Writer, list []view.CredentialView) error {
 	cells := make([][]string, len(list))
 	for i, c := range list {
-		cells[i] = []string{c.ID, c.Kind, c.Principal, c.Status, never(c.ExpiresAt), never(c.LastUsedAt), c.Name}
+		cells[i] = []string{c.ID, c.Kind, c.Principal, c.Status, never(c.ExpiresAt), never(c.LastUsedAt), c.Algorithm, strings.ReplaceAll(c.Username, " ", `\x20`), c.Name}
 	}
-	return table(w, []string{"ID", "KIND", "PRINCIPAL", "STATUS", "EXPIRE", "LAST USED", "NAME"}, cells)
+	return table(w, []string{"ID", "KIND", "PRINCIPAL", "STATUS", "EXPIRE", "LAST USED", "ALGORITHM", "USER NAME", "NAME"}, cells)
 }
 
 func (a *app) credRotate() *cobra.Command {
 	var request view.Rotate
 	var output, csr string
+	var login loginFlags
 	c := &cobra.Command{
 		Use:     "rotate ID",
 		Short:   "Give a credential a new version; the old one goes on for a while",
@@ -71,29 +73,33 @@ func (a *app) credRotate() *cobra.Command {
 			if err := readCSR(csr, &request.CSR); err != nil {
 				return err
 			}
-			certificate, err := a.isCertificate(cmd, args[0])
+			kind, err := a.kindOf(cmd, args[0])
 			if err != nil {
 				return err
 			}
-			return a.issue(cmd, at(pathCredential, args[0])+"/rotate", request, output, certificate, request.CSR == "")
+			if request.Password, request.ScramKeys, err = a.readLogin(&login); err != nil {
+				return err
+			}
+			return a.issue(cmd, at(pathCredential, args[0])+"/rotate", request, output, shown{kind, request.CSR == "", login.given()})
 		},
 	}
 	c.Flags().StringVar(&request.Overlap, "overlap", "1h", "how long the old version goes on: a `DURATION`; 0s stops it now")
 	c.Flags().BoolVar(&request.Force, "force", false, "stop the old version even if it is in use")
 	c.Flags().StringVar(&csr, "csr", "", "certificate: PKCS#10 request in a `FILE`")
+	login.flags(c, "scram: `NUMBER` of iterations that imported keys were made with")
 	c.Flags().StringVarP(&output, "output", "o", "", "`PREFIX` of the files to write (default: standard output)")
 	return c
 }
 
-// isCertificate asks which files a credential needs, before anything is made.
-func (a *app) isCertificate(cmd *cobra.Command, id string) (bool, error) {
+// kindOf asks which files a credential needs, before anything is made.
+func (a *app) kindOf(cmd *cobra.Command, id string) (string, error) {
 	c, err := a.client()
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	var v view.CredentialView
 	err = c.get(cmd.Context(), at(pathCredential, id), &v)
-	return v.Kind == "certificate", err
+	return v.Kind, err
 }
 
 func (a *app) credRetire() *cobra.Command {

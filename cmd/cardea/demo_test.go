@@ -83,6 +83,10 @@ func paste(t *testing.T, dir, line string) {
 	switch {
 	case strings.Contains(line, " key gen "):
 		want = []string{"Save certificate ./myapp01_cert.pem", "Save private key ./myapp01_key.pem", "Save token ./myapp01_token"}
+	case strings.Contains(line, " authenticator list"):
+		want = []string{"default   token", "default   scram"}
+	case strings.Contains(line, " authenticator test "):
+		want = []string{"accept", demoService}
 	case strings.Contains(line, " key list"):
 		want = []string{"ROWNUM  ID", "myapp01"}
 	case strings.Contains(line, " key del "):

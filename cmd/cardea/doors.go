@@ -79,6 +79,9 @@ func (n *node) makeDoors() (err error) {
 	if err := n.makeMQTTDoor(reserved); err != nil {
 		return err
 	}
+	if err := n.makeEMQX(); err != nil {
+		return err
+	}
 	n.api, err = api.New(api.Config{
 		Authority: n.authority, Gate: n.gate, EventLine: audit.Line, Log: n.log, Ready: n.readiness, Version: version(), Collectors: n.collectors(),
 		ClientAddr: func(r *http.Request) netip.Addr { addr, _ := d.http.Source(r); return addr },
@@ -87,6 +90,7 @@ func (n *node) makeDoors() (err error) {
 		return err
 	}
 	reserved.Handle("/api/", n.api.Handler())
+	reserved.Handle("/backend/", n.api.Backend())
 	reserved.Handle("/", n.api.Public())
 	grpcTLS, err := n.internalTLS(c.GRPCListen)
 	if err != nil {
@@ -149,6 +153,7 @@ func (n *node) start(ctx context.Context) error {
 	n.run("http", d.httpL, func(l net.Listener) error { return d.http.Serve(behind, l) })
 	n.run("grpc", d.grpcL, d.grpc.Serve)
 	n.startMQTT(behind)
+	n.startEMQX(behind)
 	n.run("console", d.consoleL, func(l net.Listener) error {
 		if d.console.TLSConfig != nil {
 			return d.console.ServeTLS(l, "", "")

@@ -83,14 +83,22 @@ func (files keyFiles) fill(texts ...string) error {
 	return nil
 }
 
-// newKeyFiles names the files of a prefix. A prefix without a folder is shown
-// with "./", so that the lines can be pasted into a command.
-func newKeyFiles(prefix string, withKey bool) (keyFiles, error) {
+// checkPrefix returns the prefix of files as it is shown: one without a folder with "./", so that the lines can be pasted into a command.
+func checkPrefix(prefix string) (string, error) {
 	if base := filepath.Base(prefix); strings.HasSuffix(prefix, "/") || base == "." || base == ".." {
-		return nil, usagef("--output must be the beginning of a file name, as in ./pump-1, not %q", prefix)
+		return "", usagef("--output must be the beginning of a file name, as in ./pump-1, not %q", prefix)
 	}
 	if !strings.Contains(prefix, "/") {
 		prefix = "./" + prefix
+	}
+	return prefix, nil
+}
+
+// newKeyFiles names the files of a prefix.
+func newKeyFiles(prefix string, withKey bool) (keyFiles, error) {
+	prefix, err := checkPrefix(prefix)
+	if err != nil {
+		return nil, err
 	}
 	files := keyFiles{{label: "certificate", path: prefix + "_cert.pem", mode: 0o644}}
 	if withKey {

@@ -280,6 +280,7 @@ func (c *config) check(problems *credential.Problems) {
 		problems.Add("--keystore-password-env", "and --keystore-password-command exclude each other")
 	}
 	c.checkMQTT(problems)
+	c.checkEMQX(problems)
 	c.checkPorts(problems)
 }
 

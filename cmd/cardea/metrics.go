@@ -16,7 +16,7 @@ func (n *node) collectors() []prometheus.Collector {
 		}
 		return 1
 	})
-	all := []prometheus.Collector{ready}
+	all := []prometheus.Collector{ready, newChainMetrics(n.gate.Authenticators)}
 	if n.doors.mqtt != nil {
 		all = append(all, newNumbers(n.doors.mqtt.Stats, doorNumbers))
 	}
@@ -25,6 +25,9 @@ func (n *node) collectors() []prometheus.Collector {
 	}
 	if n.external != nil {
 		all = append(all, newNumbers(n.upstreamStats, upstreamNumbers))
+	}
+	if n.emqx != nil {
+		all = append(all, n.emqx.Collectors()...)
 	}
 	if n.config.DB != "" {
 		return all

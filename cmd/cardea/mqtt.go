@@ -24,11 +24,11 @@ type mqttBound struct {
 
 // bindMQTT takes the ports of all MQTT listeners.
 func (d *doors) bindMQTT(c *config) error {
-	plain := mqttListener{Name: "default", Listen: c.MQTTListen, Tokens: c.MQTTTokenAuth}
-	if c.MQTTTLS { // then tokens are not looked at
-		plain.TLS, plain.Tokens, plain.Certificates = true, false, "required"
+	plain := mqttListener{Name: "default", Listen: c.MQTTListen, Tokens: true, Scram: true} // as far as its chain has them
+	if c.MQTTTLS {                                                                          // then the certificate decides
+		plain.TLS, plain.demand, plain.Certificates = true, true, "required"
 	}
-	secure := mqttListener{Name: "tls", Listen: c.MQTTTLSListen, TLS: true, Certificates: "required"}
+	secure := mqttListener{Name: "tls", Listen: c.MQTTTLSListen, TLS: true, Scram: true, demand: true, Certificates: "required"}
 	for _, one := range []struct {
 		option string
 		conf   mqttListener
@@ -75,7 +75,7 @@ func (n *node) makeMQTTDoor(reserved *http.ServeMux) error {
 		return err
 	}
 	reserved.Handle("/mqtt", d.mqtt.WebSocket(
-		&mqttdoor.Listener{Name: "websocket", Tokens: c.MQTTTokenAuth, Certificates: c.HTTPTLS, Origins: c.MQTT.Origins},
+		&mqttdoor.Listener{Name: "websocket", Chain: "default", Tokens: true, Scram: true, Certificates: c.HTTPTLS, Origins: c.MQTT.Origins},
 		func(r *http.Request) netip.Addr { addr, _ := d.http.Source(r); return addr }))
 	return nil
 }
@@ -168,7 +168,7 @@ func (n *node) startMQTT(ctx context.Context) {
 	case plain && n.config.MQTTTokenAuth:
 		n.log.Info("MQTT token authentication enabled")
 	case plain:
-		n.log.Warn("nobody can connect to --mqtt-listen: it takes tokens only, and --mqtt-enable-token-auth is false")
+		n.log.Info("MQTT token authentication disabled: `cardea authenticator list` shows what else gets in, and can enable it")
 	}
 }
 
@@ -176,8 +176,9 @@ func (n *node) startMQTT(ctx context.Context) {
 func (n *node) mqttListener(b mqttBound) (*mqttdoor.Listener, error) {
 	conf := b.conf
 	l := &mqttdoor.Listener{
-		Name: conf.Name, Tokens: conf.Tokens, Certificates: conf.Certificates != "", Anonymous: conf.AnonymousCredential,
-		Rules: conf.rules, Proxies: conf.proxies, RefusedFilter: conf.refused,
+		Name: conf.Name, Tokens: conf.Tokens, Certificates: conf.Certificates != "", Scram: conf.Scram, Demand: conf.demand,
+		Anonymous: conf.AnonymousCredential,
+		Rules:     conf.rules, Proxies: conf.proxies, RefusedFilter: conf.refused,
 		RefusedFilters: conf.RefusedFilters,
 	}
 	if !conf.TLS {

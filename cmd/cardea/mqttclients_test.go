@@ -146,8 +146,16 @@ func watch(cmd *exec.Cmd, begin, end string, connected chan<- struct{}) error {
 }
 
 func stayPaho5(ctx context.Context, t *testing.T, l login, connected chan<- struct{}) error {
+	return stayWith(ctx, t, connected, func(c paho.ClientConfig) error {
+		_, _, err := l.connect5(ctx, c, nil)
+		return err
+	})
+}
+
+// stayWith connects Eclipse's client for 5.0 and waits until the server cuts it.
+func stayWith(ctx context.Context, t *testing.T, connected chan<- struct{}, connect func(paho.ClientConfig) error) error {
 	code := make(chan byte, 1)
-	if _, err := l.connect5(ctx, paho.ClientConfig{
+	if err := connect(paho.ClientConfig{
 		OnServerDisconnect: func(d *paho.Disconnect) { code <- d.ReasonCode },
 		OnClientError:      func(error) {},
 	}); err != nil {
@@ -181,7 +189,10 @@ func stayPaho311(ctx context.Context, _ *testing.T, l login, connected chan<- st
 }
 
 func stayJS(ctx context.Context, t *testing.T, l login, connected chan<- struct{}) error {
-	o := l.jsOptions(5)
+	return stayJSWith(ctx, t, l.jsOptions(5), connected)
+}
+
+func stayJSWith(ctx context.Context, t *testing.T, o map[string]any, connected chan<- struct{}) error {
 	o["stay"] = true
 	events, err := runJS(ctx, o, func(e jsEvent) {
 		if e.Event == "connect" {

@@ -96,6 +96,7 @@ type mqttListener struct {
 	Listen string `toml:"listen"`
 	TLS    bool   `toml:"tls"`
 	Tokens bool   `toml:"tokens"`
+	Scram  bool   `toml:"scram"` // with Cardea's own credentials, and with those of REST services
 	// Certificates is "", "optional" or "required".
 	Certificates string `toml:"client_certificates"`
 	// AllowAnonymous and AnonymousCredential together let in who shows nothing; either alone is an error (M24).
@@ -107,6 +108,7 @@ type mqttListener struct {
 	RefusedFilter       string   `toml:"refused_filter"`      // "not_authorized" or "unspecified"
 	RefusedFilters      []string `toml:"refused_filters"`     // by their very names, for conformance suites
 
+	demand  bool // the certificate decides, beside what else is shown
 	proxies []netip.Prefix
 	rules   *policy.Set
 	refused mqtt.Code
@@ -150,8 +152,8 @@ func (l *mqttListener) check(field string, problems *credential.Problems) {
 	switch {
 	case l.Certificates != "" && !l.TLS:
 		problems.Add(field+".client_certificates", "needs tls = true")
-	case !l.Tokens && l.Certificates == "" && !l.AllowAnonymous:
-		problems.Add(field, "takes no proof, so that nobody could connect: tokens = true, client_certificates, or both")
+	case !l.Tokens && !l.Scram && l.Certificates == "" && !l.AllowAnonymous:
+		problems.Add(field, "takes no proof, so that nobody could connect: tokens = true, scram = true or client_certificates")
 	case l.AllowAnonymous != (l.AnonymousCredential != ""):
 		problems.Add(field+".allow_anonymous", "and anonymous_credential belong together: the credential says what those who show nothing may do")
 	case l.AllowAnonymous && l.Certificates == "required":

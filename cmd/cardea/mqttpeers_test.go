@@ -192,32 +192,41 @@ func (a *arrivals) wait(ctx context.Context) error {
 }
 
 // connect5 connects Eclipse's client for 5.0. Whoever uses it closes the connection.
-func (l login) connect5(ctx context.Context, conf paho.ClientConfig) (*paho.Client, error) {
+func (l login) connect5(ctx context.Context, conf paho.ClientConfig, props *paho.ConnectProperties) (*paho.Client, *paho.Connack, error) {
 	conn, err := l.dial(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	conf.Conn = packets.NewThreadSafeConn(conn) // over TLS its packets would else be torn: it writes a packet in pieces, from several goroutines
 	client := paho.NewClient(conf)
 	ack, err := client.Connect(ctx, &paho.Connect{
-		ClientID: l.id, CleanStart: true, KeepAlive: 30,
+		ClientID: l.id, CleanStart: true, KeepAlive: 30, Properties: props,
 		Username: l.user, UsernameFlag: l.user != "", Password: []byte(l.password), PasswordFlag: l.password != "",
 	})
 	if ack != nil && ack.ReasonCode >= 0x80 {
-		return nil, refusedError(ack.ReasonCode)
+		return nil, nil, refusedError(ack.ReasonCode)
 	}
-	return client, err
+	return client, ack, err
 }
 
 func pahoEcho5(ctx context.Context, l login, topic string) error {
 	got := newArrivals()
-	client, err := l.connect5(ctx, paho.ClientConfig{OnPublishReceived: []func(paho.PublishReceived) (bool, error){
-		func(p paho.PublishReceived) (bool, error) { got.note(p.Packet.QoS); return true, nil },
-	}})
+	client, _, err := l.connect5(ctx, got.config(), nil)
 	if err != nil {
 		return err
 	}
 	defer client.Disconnect(&paho.Disconnect{})
+	return got.echo(ctx, client, topic)
+}
+
+// config is that of a client whose messages are noted.
+func (a *arrivals) config() paho.ClientConfig {
+	return paho.ClientConfig{OnPublishReceived: []func(paho.PublishReceived) (bool, error){
+		func(p paho.PublishReceived) (bool, error) { a.note(p.Packet.QoS); return true, nil },
+	}}
+}
+
+func (a *arrivals) echo(ctx context.Context, client *paho.Client, topic string) error {
 	if _, err := client.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: topic, QoS: 2}}}); err != nil {
 		return err
 	}
@@ -226,7 +235,7 @@ func pahoEcho5(ctx context.Context, l login, topic string) error {
 			return err
 		}
 	}
-	return got.wait(ctx)
+	return a.wait(ctx)
 }
 
 // connect311 connects Eclipse's client for 3.1.1.

@@ -34,7 +34,7 @@ func (o option) env() string {
 
 // options is the table of everything that `cardea serve` can be told.
 func options() []option {
-	return slices.Concat(doorOptions(), mqttOptions(), tlsOptions(), nodeOptions())
+	return slices.Concat(doorOptions(), mqttOptions(), emqxOptions(), tlsOptions(), nodeOptions())
 }
 
 func doorOptions() []option {
@@ -58,6 +58,7 @@ func tlsOptions() []option {
 		{name: "tls-cert", value: "FILE", usage: "certificate chain of the HTTP listener, PEM", set: text(func(c *config) *string { return &c.TLSCert })},
 		{name: "tls-key", value: "FILE", usage: "its private key, PEM", set: text(func(c *config) *string { return &c.TLSKey })},
 		{name: "server-name", value: "NAME", list: true, usage: "a further name or address in certificates of the internal CA", set: setServerName},
+		{name: "backend-network", value: "CIDR", list: true, usage: "network in which REST services of authenticators may be (default: any but link-local and the like)", set: setBackendNetwork},
 		{name: "insecure-http", def: "false", boolean: true, usage: "allow plain HTTP on an address that is not loopback", set: boolean(func(c *config) *bool { return &c.InsecureHTTP })},
 	}
 }
@@ -139,6 +140,15 @@ func setRoute(c *config, v string) error {
 func setProxy(c *config, v string) error {
 	var p credential.Problems
 	c.TrustedProxies = append(c.TrustedProxies, view.ParseNetworks("", []string{v}, &p)...)
+	if len(p) > 0 {
+		return fmt.Errorf("%q %s", v, p[0].Message)
+	}
+	return nil
+}
+
+func setBackendNetwork(c *config, v string) error {
+	var p credential.Problems
+	c.BackendNetworks = append(c.BackendNetworks, view.ParseNetworks("", []string{v}, &p)...)
 	if len(p) > 0 {
 		return fmt.Errorf("%q %s", v, p[0].Message)
 	}

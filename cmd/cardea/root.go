@@ -84,7 +84,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.serveCommand(), a.demoCommand(),
 		a.keyCommand(), a.principalCommand(), a.credCommand(), a.scopeCommand(), a.roleCommand(), a.routeCommand(),
-		a.sessionCommand(), a.auditCommand(), a.verifyCommand(), a.explainCommand(),
+		a.authenticatorCommand(), a.sessionCommand(), a.auditCommand(), a.verifyCommand(), a.explainCommand(), a.variformCommand(),
 		a.adminCommand(), a.keystoreCommand(), a.backupCommand(), a.restoreCommand(), a.doctorCommand(), a.versionCommand(),
 	)
 	return root

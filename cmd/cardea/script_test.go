@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/eclipse/paho.golang/paho"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"cardea/internal/testkit"
@@ -27,6 +28,7 @@ func TestMain(m *testing.M) {
 		"cardea": main,
 		"req":    func() { os.Exit(request(os.Args[1:], os.Stdout)) },
 		"mode":   func() { os.Exit(showModes(os.Args[1:], os.Stdout)) },
+		"login":  func() { os.Exit(tryLogin(os.Args[1:], os.Stdout)) },
 	})
 }
 
@@ -45,9 +47,10 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"server": runServer,
-			"busy":   bindPort,
-			"token":  setToken,
+			"server":  runServer,
+			"busy":    bindPort,
+			"token":   setToken,
+			"service": runService,
 		},
 	})
 }
@@ -114,6 +117,38 @@ func bindPort(ts *testscript.TestScript, _ bool, args []string) {
 func setToken(ts *testscript.TestScript, _ bool, args []string) {
 	line, _, _ := strings.Cut(ts.ReadFile(args[1]), "\n")
 	ts.Setenv(args[0], line)
+}
+
+// runService is `service USER FILE`: a REST service that knows a user for SCRAM-SHA-256, with the password in a file. How it is asked goes to service.json.
+func runService(ts *testscript.TestScript, _ bool, args []string) {
+	t := ts.Value("t").(testing.TB)
+	u := startService(t)
+	password := strings.TrimSpace(ts.ReadFile(args[1]))
+	u.put(t, scram256, proof{args[0], password}, map[string]any{"acl": only("plant")[1:]})
+	ts.Check(os.WriteFile(ts.MkAbs("service.json"), u.settings(scram256), 0o600))
+}
+
+// tryLogin is the program `login METHOD ADDRESS USER PASSWORD-FILE`: it connects by SCRAM and leaves.
+func tryLogin(args []string, out io.Writer) int {
+	if len(args) != 4 {
+		return 2
+	}
+	password, err := os.ReadFile(args[3])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	l := scramLogin{login: login{addr: args[1], id: args[2]}, method: args[0], proof: proof{args[2], strings.TrimSpace(string(password))}}
+	client, _, err := l.connectPaho(ctx, paho.ClientConfig{})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fmt.Fprintln(out, "connected")
+	_ = client.Disconnect(&paho.Disconnect{})
+	return 0
 }
 
 // request is the program `req METHOD URL [token-file [body]]`: it prints the status and the body.

@@ -21,8 +21,10 @@ import (
 	"cardea/internal/ca"
 	"cardea/internal/credential"
 	"cardea/internal/gate"
+	"cardea/internal/jobs"
 	"cardea/internal/keyring"
 	"cardea/internal/mqttdoor"
+	"cardea/internal/outbound"
 	"cardea/internal/store"
 )
 
@@ -36,11 +38,13 @@ type node struct {
 	keystore  *keyring.Keystore
 	ca        *ca.CA
 	gate      *gate.Gate
+	outbound  *outbound.Client
 	authority *authority.Authority
 	api       *api.API
 	doors     doors
 	broker    *broker.Broker     // behind the MQTT door; nil if that is somebody else's
 	external  *mqttdoor.External // that one, if so
+	emqx      *jobs.EMQX         // tells an EMQX cluster; nil if there is none
 	closers   []io.Closer        // what a demo has put behind the doors
 
 	serving atomic.Bool // all doors accept
@@ -124,16 +128,21 @@ func (n *node) openCore(ctx context.Context) (err error) {
 		return err
 	}
 	n.ca = ca
+	n.outbound = outbound.New(outbound.Config{Networks: n.config.BackendNetworks, Log: n.log})
 	if n.gate, err = n.newGate(ctx, ring); err != nil {
 		return err
 	}
 	n.authority, err = authority.New(authority.Config{
 		Store: n.store, Gate: n.gate, Ring: ring, CA: ca, Log: n.log, Routes: n.config.Routes,
+		Sources: n.outbound, Listeners: n.doors.mqttNames,
 	})
 	if err != nil {
 		return err
 	}
-	return n.authority.CheckRoutes(ctx) // two upstreams for one path: which one was meant is not ours to guess
+	if err := n.authority.CheckRoutes(ctx); err != nil { // two upstreams for one path: which one was meant is not ours to guess
+		return err
+	}
+	return n.startChains(ctx)
 }
 
 func (n *node) newGate(ctx context.Context, ring *keyring.Ring) (*gate.Gate, error) {
@@ -149,6 +158,10 @@ func (n *node) newGate(ctx context.Context, ring *keyring.Ring) (*gate.Gate, err
 	if err != nil {
 		return nil, err
 	}
+	fake, err := authority.FakeSaltKey(ring, keys)
+	if err != nil {
+		return nil, err
+	}
 	instance, err := n.store.Setting(ctx, "instance")
 	if err != nil {
 		return nil, err
@@ -161,6 +174,7 @@ func (n *node) newGate(ctx context.Context, ring *keyring.Ring) (*gate.Gate, err
 		Store: n.store, Signer: signer, Keys: publics, Issuer: "cardea:" + instance,
 		CacheBytes: n.config.CacheBytes, Staleness: n.config.Staleness, StaticRoutes: n.config.Routes,
 		Log: n.log, Clock: gate.NewClock(high, nil, nil),
+		Open: ring.Open, FakeSalt: fake, Sources: n.outbound,
 	})
 }
 
