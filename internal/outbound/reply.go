@@ -50,6 +50,7 @@ func (r *reply) take(from *http.Response) (ended bool, err error) {
 		n, err := from.Body.Read(r.body[len(r.body):min(cap(r.body), maxBody+1)])
 		r.body = r.body[:len(r.body)+n]
 		switch {
+		case len(r.body) > maxBody: // even if that was the end
 		case errors.Is(err, io.EOF):
 			return false, nil
 		case errors.Is(err, errTooLong):
