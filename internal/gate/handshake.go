@@ -23,6 +23,7 @@ type Exchange struct {
 	took   time.Duration    // by it, and by the steps since
 	proofs []*entry         // of one of our own: versions, in the order in which their keys were given to shake
 	guest  *Identity        // whom a REST service vouches for
+	failed bool             // a REST service, so that it is not known whether it knows the user
 	over   bool
 }
 
@@ -210,12 +211,16 @@ func (x *Exchange) askREST(ctx context.Context, m *member) ([]credential.ScramKe
 	if m.DenyOnFailure {
 		return nil, x.refuse(credential.SourceFailed)
 	}
+	x.failed = true
 	return nil, credential.OK
 }
 
 // final takes the client-final message. What was true at the first step is looked at again.
 func (x *Exchange) final(ctx context.Context, data []byte) ([]byte, *Identity, credential.Reason) {
 	answer, which, err := x.shake.Finish(data)
+	if err != nil && x.member == nil && x.failed {
+		return nil, nil, x.refuse(credential.SourceFailed) // nobody knows whether the proof was wrong, so that it does not count against the user
+	}
 	if err != nil {
 		g, k := x.gate, nameKey(credential.DefaultOrg, x.in.Login.Username)
 		g.limits.wrong(k, g.cache.hash(k), x.in.Source, g.clock.Mono())

@@ -290,6 +290,23 @@ func TestScramRESTFailures(t *testing.T) {
 	h.enter(h.addr, local, sha256) // a 4xx is that the user is not known there
 }
 
+// Logins while a service is out of order are no wrong passwords: whoever tried then may log in as soon as it answers again.
+func TestScramRESTOutage(t *testing.T) {
+	h := newHouse(t)
+	s := h.restService()
+	a := h.remote(s, credential.ByScramREST)
+	l := s.user(t, "dora", "not a secret", nil)
+	s.set(func() { s.status = 503 })
+	for i := range 40 {
+		if _, code := refusedLogin(t, h.addr, l, nil); code != mqtt.NotAuthorized {
+			t.Fatalf("login %d of an outage: 0x%02X", i, byte(code))
+		}
+	}
+	s.set(func() { s.status = 0 })
+	h.alter(a, h.reseal) // a new source, whose circuit is closed
+	h.enter(h.addr, l, sha256)
+}
+
 // Chains: order, switches, preconditions, all while running; S16: a token of ours is shown to no service.
 func TestChains(t *testing.T) {
 	h := newHouse(t)
