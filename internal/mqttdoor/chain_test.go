@@ -290,6 +290,27 @@ func TestScramRESTFailures(t *testing.T) {
 	h.enter(h.addr, local, sha256) // a 4xx is that the user is not known there
 }
 
+// An id that somebody gets whom a REST service vouches for is none of a device's, and one that the client can come back with.
+func TestScramRESTAssignedClientID(t *testing.T) {
+	h := newHouse(t)
+	s := h.restService()
+	h.remote(s, credential.ByScramREST)
+	h.device("pump", "allow mqtt:* a/#")
+	for name, begin := range map[string]string{"dora": "dora:", "pump": "", "pump:7": "", "hall/3": "", "a+b": ""} {
+		l := s.user(t, name, "not a secret", nil)
+		c, proof := dial(h, h.addr), l.client(h, sha256, nil)
+		c.Send(helloAs("", sha256, proof.First()))
+		prove(h, c, proof, sha256)
+		id := text(c.Expect(mqtt.CONNACK).Connack.Props, mqtt.AssignedClientID)
+		if !strings.HasPrefix(id, begin) || begin == "" && strings.Contains(id, ":") || id == "" {
+			t.Errorf("%s got %q", name, id)
+		}
+		c.Drop()
+		h.gone(name)
+		h.enter(h.addr, l, sha256, func(c *mqtt.Connect) { c.ClientID = []byte(id) }).Drop()
+	}
+}
+
 // Logins while a service is out of order are no wrong passwords: whoever tried then may log in as soon as it answers again.
 func TestScramRESTOutage(t *testing.T) {
 	h := newHouse(t)

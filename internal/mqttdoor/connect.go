@@ -263,6 +263,25 @@ func checkClientID(id string) bool {
 	return true
 }
 
+// idBegins is what an assigned client id begins with: the principal's name and
+// ":", or nothing if the client could not come back with such an id, because
+// the name has what no id may have or a device bears it.
+func (s *Session) idBegins(ctx context.Context, id *gate.Identity, own bool) (string, error) {
+	begin := id.Principal + ":"
+	if own {
+		return begin, nil
+	}
+	if !checkClientID(begin + strings.Repeat("x", 16)) {
+		return "", nil
+	}
+	bearer, _, _ := strings.Cut(begin, ":")
+	taken, err := s.door.gate.Bears(ctx, id.Org, bearer)
+	if taken {
+		begin = ""
+	}
+	return begin, err
+}
+
 // name binds the client id: a device has its own name or that with ":" and
 // anything behind; others have any that no device bears. An id that somebody
 // else's session has is refused before that session is touched (M08, M09).
@@ -273,7 +292,11 @@ func (s *Session) name(ctx context.Context, id *gate.Identity, c *mqtt.Connect) 
 	case s.clientID == "" && c.Version < mqtt.V5 && !c.CleanStart:
 		return mqtt.ClientIDNotValid // MQTT-3.1.3-8 of 3.1.1
 	case s.clientID == "":
-		s.clientID, s.assigned = id.Principal+":"+strings.ToLower(rand.Text()[:16]), true
+		begin, err := s.idBegins(ctx, id, own)
+		if err != nil {
+			return mqtt.ServerUnavailable
+		}
+		s.clientID, s.assigned = begin+strings.ToLower(rand.Text()[:16]), true
 	case !checkClientID(s.clientID):
 		return mqtt.NotAuthorized
 	case own && bearer != id.Principal:
