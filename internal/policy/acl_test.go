@@ -12,7 +12,7 @@ import (
 // someone is who logs in, in the tests of ACLs.
 var someone = ACLContext{
 	Username: "u1", Zone: "default", Listener: "tcp:default", CertCommonName: "cn1",
-	Attrs: map[string]string{"site": "north", "bad": "a/b", "sys": "$SYS"}, Source: netip.MustParseAddr("10.1.2.3"),
+	Attrs: map[string]string{"site": "north", "bad": "a/b", "all": "#", "sys": "$SYS"}, Source: netip.MustParseAddr("10.1.2.3"),
 }
 
 func compiledACL(t testing.TB, text string, who ACLContext) *ACL {
@@ -87,6 +87,8 @@ func TestACL(t *testing.T) {
 		{[]string{"allow all t/${client_attrs.none}", "allow all t/${client_attrs.bad}", "allow all ${client_attrs.sys}/a"}, nil, nil, []string{"pub t/", "pub t/x", "pub t/a/b", "sub t/+", "pub $SYS/a"}},
 		{[]string{"deny all t/${client_attrs.none}", "allow all #"}, []string{"pub t", "pub t/x/y"}, []string{"pub t/x", "sub t/+", "sub #", "get t/u1"}, nil},
 		{[]string{"deny all ${client_attrs.bad}/a", "allow all #", "allow all $SYS/#"}, []string{"pub x/b", "sub $SYS/b"}, []string{"pub x/a", "pub $SYS/a", "sub $SYS/#"}, nil},
+		{[]string{"deny all t/${client_attrs.bad}", "allow all #"}, []string{"pub t/a/c", "pub a/b"}, []string{"pub t/a/b", "sub t/a/b", "get t/a/b", "sub t/a/+", "pub t/x"}, nil},
+		{[]string{"deny all t/${client_attrs.all}", "allow all #"}, []string{"pub u/x"}, []string{"pub t/x", "pub t/x/y", "sub t/x/y"}, nil},
 		{[]string{"deny all t/${clientid}/${client_attrs.none}", "allow all #"}, []string{"pub t/c2/x"}, []string{"pub t/c1/x"}, nil},
 		// QoS and retain
 		{[]string{`allow all a | "qos":1`}, []string{"pub:1 a", "sub:1 a", "get a", "get:1 a"}, nil, []string{"pub a", "pub:2 a", "sub a", "sub:2 a", "get:2 a"}},

@@ -76,8 +76,31 @@ func parseACLRule(at string, text json.RawMessage, who *ACLContext, p *credentia
 		}
 		r.networks = nil // a login has one source
 		rules = append(rules, r)
+		if more, ok := literally(&r.matcher); ok {
+			own := own
+			r.matcher = compileAs(at, &own, more, nil)
+			rules = append(rules, r)
+		}
 	}
 	return rules
+}
+
+// literally is what else a deny is about whose placeholders have values that no
+// level takes: the topics that come of the values as they are, "t/a/b" for a
+// site "a/b", since it is these that were meant.
+func literally(m *matcher) (topic string, ok bool) {
+	t := m.template
+	if t == nil || !m.deny || t.has(ofClientID) {
+		return "", false
+	}
+	for _, l := range t.levels {
+		topic += l.before
+		for _, p := range l.pieces {
+			topic += p.text
+		}
+	}
+	topic += t.rest
+	return topic, checkForm(action{proto: MQTT}, topic) == ""
 }
 
 // compileACLTopic compiles a rule about one topic. It keeps r.
