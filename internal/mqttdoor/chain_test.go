@@ -311,6 +311,24 @@ func TestScramRESTAssignedClientID(t *testing.T) {
 	}
 }
 
+// An expire_at that is the second which runs is none in the past: the session begins, and ends with that second.
+func TestScramRESTExpiresNow(t *testing.T) {
+	h := newHouse(t)
+	s := h.restService()
+	h.remote(s, credential.ByScramREST)
+	now := time.Now()
+	now = now.Truncate(time.Second).Add(1100 * time.Millisecond)
+	time.Sleep(time.Until(now)) // with most of a second to go
+	l := s.user(t, "dora", "not a secret", map[string]any{"expire_at": now.Unix()})
+	c := h.enter(h.addr, l, sha256)
+	if code, said := c.Closed(); !said || code != mqtt.NotAuthorized {
+		t.Errorf("at its end: 0x%02X", byte(code))
+	}
+	if took := time.Since(now); took > 1500*time.Millisecond {
+		t.Errorf("it lasted for %s", took)
+	}
+}
+
 // Logins while a service is out of order are no wrong passwords: whoever tried then may log in as soon as it answers again.
 func TestScramRESTOutage(t *testing.T) {
 	h := newHouse(t)
