@@ -62,6 +62,7 @@ const (
 // Answer is what a REST service has said.
 type Answer struct {
 	Verdict   Verdict
+	Bad       bool      // Denied because of the answer itself, so that it is the service's failure and no wrong password
 	Why       string    // unless Known: what happened, for the log and the authenticator's status; holds no secret
 	Keys      ScramKeys // scram_rest; Iterations are the backend's
 	Superuser bool

@@ -174,7 +174,11 @@ func (g *Gate) askPassword(ctx context.Context, m *member, in *Entrance) (*Ident
 		}
 		return id, Outcome{}, accepts
 	case credential.Denied:
-		g.limits.wrong(k, h, ev.Source, mono)
+		if a.Bad {
+			g.notice(m, a.Why)
+		} else {
+			g.limits.wrong(k, h, ev.Source, mono)
+		}
 		return nil, g.refuse(keyOf(m.ID), credential.SourceDenied, 0, ev), rejects
 	case credential.Unknown:
 		g.limits.wrong(k, h, ev.Source, mono)

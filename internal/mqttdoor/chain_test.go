@@ -329,6 +329,29 @@ func TestScramRESTExpiresNow(t *testing.T) {
 	}
 }
 
+// Rights that are bad refuse a login by password too, and that is the service's failure: it is seen on the status, and is no wrong password.
+func TestPasswordBadRights(t *testing.T) {
+	for what, more := range map[string]map[string]any{"expire_at": {"expire_at": 5}, "acl": {"acl": "all"}} {
+		h := newHouse(t)
+		s := h.restService()
+		a := h.remote(s, credential.ByHTTP)
+		more["result"] = "allow"
+		s.set(func() { s.answers["dora"] = more })
+		dora := &who{name: "dora"}
+		for i := range 40 {
+			if i%4 == 0 {
+				h.alter(a, h.reseal) // a new source, whose circuit is closed
+			}
+			if code := h.knock(h.addr, dora.config(mqtt.V5, func(c *testkit.MQTTConfig) { c.User, c.Password = "dora", "x" })); code != mqtt.NotAuthorized {
+				t.Fatalf("%s, login %d: 0x%02X", what, i, byte(code))
+			}
+		}
+		if st, _ := h.gate.AuthenticatorStatus(credential.DefaultOrg, a.ID); st.LastError == "" || st.Source == nil || st.Source.Failures == 0 || st.Source.LastError == "" {
+			t.Errorf("%s: %+v", what, st)
+		}
+	}
+}
+
 // Logins while a service is out of order are no wrong passwords: whoever tried then may log in as soon as it answers again.
 func TestScramRESTOutage(t *testing.T) {
 	h := newHouse(t)

@@ -179,7 +179,7 @@ func readResult(a *answer, now time.Time) credential.Answer {
 	case nil:
 		return out
 	case errRight:
-		return credential.Answer{Verdict: credential.Denied, Why: "the answer is bad: " + err.Error()}
+		return credential.Answer{Verdict: credential.Denied, Bad: true, Why: "the answer is bad: " + err.Error()}
 	default:
 		return failed("the answer is bad: %v", err)
 	}

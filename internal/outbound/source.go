@@ -69,7 +69,7 @@ func explain(err error) string {
 // leave counts an answer, and says in the log when the circuit turns.
 func (s *source) leave(probe bool, a *credential.Answer, took time.Duration, now time.Time) {
 	why := ""
-	if a.Verdict == credential.Failed {
+	if a.Verdict == credential.Failed || a.Bad {
 		why = a.Why
 	}
 	switch turned := s.tally.leave(probe, why, took, now); {
