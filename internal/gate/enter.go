@@ -37,6 +37,7 @@ const (
 // authenticator that accepts or rejects decides. A chain that is empty or wholly disabled lets nobody in.
 func (g *Gate) Enter(ctx context.Context, in *Entrance) (*Identity, Outcome) {
 	last := credential.NoAuthenticator
+	unknown := "" // the organisation of a service that does not know the user
 	for _, m := range g.chains.of(in.Listener) {
 		if !m.Enabled || m.Type == credential.ByScram || m.Type == credential.ByScramREST || in.Demand && m.Type != credential.ByCertificate {
 			continue
@@ -51,7 +52,14 @@ func (g *Gate) Enter(ctx context.Context, in *Entrance) (*Identity, Outcome) {
 			return nil, out
 		case out.Reason != credential.OK:
 			last = out.Reason
+			if last == credential.UnknownUser {
+				unknown = m.Org
+			}
 		}
+	}
+	if unknown != "" {
+		k := nameKey(unknown, in.Login.Username)
+		g.limits.wrong(k, g.cache.hash(k), in.Source, g.clock.Mono())
 	}
 	return nil, g.refuse(key{}, last, 0, &in.Evidence)
 }
@@ -180,8 +188,7 @@ func (g *Gate) askPassword(ctx context.Context, m *member, in *Entrance) (*Ident
 			g.limits.wrong(k, h, ev.Source, mono)
 		}
 		return nil, g.refuse(keyOf(m.ID), credential.SourceDenied, 0, ev), rejects
-	case credential.Unknown:
-		g.limits.wrong(k, h, ev.Source, mono)
+	case credential.Unknown: // if nobody else knows the user either, [Gate.Enter] counts it
 		return nil, Outcome{Reason: credential.UnknownUser}, ignores
 	}
 	g.notice(m, a.Why)

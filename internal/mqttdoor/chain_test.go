@@ -352,6 +352,29 @@ func TestPasswordBadRights(t *testing.T) {
 	}
 }
 
+// Whom the first service does not know and the second does gets nothing wrong, however often; whom nobody knows is slowed down.
+func TestPasswordSecondService(t *testing.T) {
+	h := newHouse(t)
+	first, second := h.restService(), h.restService()
+	h.remote(first, credential.ByHTTP, func(a *credential.Authenticator, _ *credential.Backend) { a.Rank = 100 })
+	h.remote(second, credential.ByHTTP, func(a *credential.Authenticator, _ *credential.Backend) { a.Rank = 101 })
+	second.set(func() { second.answers["dora"] = map[string]any{"result": "allow"} })
+	as := func(name string) mqtt.Code {
+		return h.knock(h.addr, (&who{name: name}).config(mqtt.V5, func(c *testkit.MQTTConfig) { c.User, c.Password = name, "x" }))
+	}
+	for i := range 40 {
+		if code := as("dora"); code != mqtt.Success {
+			t.Fatalf("login %d: 0x%02X", i, byte(code))
+		}
+	}
+	for range 40 {
+		as("emil")
+	}
+	if code := as("emil"); code != mqtt.ConnectionRateExceeded {
+		t.Errorf("whom nobody knows: 0x%02X", byte(code))
+	}
+}
+
 // Logins while a service is out of order are no wrong passwords: whoever tried then may log in as soon as it answers again.
 func TestScramRESTOutage(t *testing.T) {
 	h := newHouse(t)
