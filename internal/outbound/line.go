@@ -22,6 +22,7 @@ type line struct {
 
 	queue    queue // calls in the order in which they were sent
 	answered int
+	reading  bool   // the answer to the first of the queue
 	writing  bool   // somebody writes; what else is to be sent goes into out
 	out      []byte // requests, one after the other
 
@@ -142,9 +143,22 @@ func (l *line) send(b []byte) bool {
 		_, err = l.conn.Write(b)
 	}
 	if err != nil {
-		l.fail(err, false)
+		l.giveUp(err)
 	}
 	return err == nil
+}
+
+// giveUp takes a line on which nothing can be written any more out of the pool. A call whose answer is being read stays: only the
+// reader says what becomes of it, because it must not be its owner's again before that.
+func (l *line) giveUp(cause error) {
+	p := l.pool
+	p.mu.Lock()
+	left := p.drop(l)
+	if l.reading && left.n > 0 {
+		l.queue.push(left.pop())
+	}
+	p.mu.Unlock()
+	l.end(left, cause, false)
 }
 
 // read takes the answers, each for the first call in the queue, until the connection ends.
@@ -177,6 +191,7 @@ func (l *line) read() {
 func (l *line) head() *call {
 	l.pool.mu.Lock()
 	defer l.pool.mu.Unlock()
+	l.reading = l.queue.first != nil
 	return l.queue.first
 }
 
@@ -230,6 +245,7 @@ func (l *line) pass(c *call, ended bool) bool {
 		return false
 	}
 	l.queue.pop()
+	l.reading = false
 	l.load--
 	l.answered++
 	switch next := l.queue.first; {
@@ -244,7 +260,7 @@ func (l *line) pass(c *call, ended bool) bool {
 	p.learn(l.answered, ended)
 	var left queue
 	if ended {
-		left, _ = p.drop(l)
+		left = p.drop(l)
 	} else {
 		p.dispatch()
 	}
@@ -270,11 +286,9 @@ func (p *pool) learn(answered int, ended bool) {
 // fail takes the line out of the pool. begun says that the first call's answer had begun.
 func (l *line) fail(cause error, begun bool) {
 	l.pool.mu.Lock()
-	left, was := l.pool.drop(l)
+	left := l.pool.drop(l)
 	l.pool.mu.Unlock()
-	if was {
-		l.end(left, cause, begun)
-	}
+	l.end(left, cause, begun)
 }
 
 // end closes the connection of a line that is out of the pool, and tells the calls that are left on it.

@@ -173,16 +173,14 @@ func (p *pool) dial() {
 	p.dispatch()
 }
 
-// drop takes out a line and returns the calls that are left on it; false if it was out already.
-func (p *pool) drop(l *line) (left queue, was bool) {
-	i := slices.Index(p.lines, l)
-	if i < 0 {
-		return queue{}, false
+// drop takes out a line, if it is not out already, and returns the calls that are left on it.
+func (p *pool) drop(l *line) (left queue) {
+	if i := slices.Index(p.lines, l); i >= 0 {
+		p.lines = slices.Delete(p.lines, i, i+1)
 	}
-	p.lines = slices.Delete(p.lines, i, i+1)
 	left, l.queue = l.queue, queue{}
 	p.dispatch()
-	return left, true
+	return left
 }
 
 // close ends all connections and waits until nothing of the pool runs any more.
