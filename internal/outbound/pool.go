@@ -148,6 +148,9 @@ func (p *pool) dial() {
 	if err == nil {
 		l, err = newLine(ctx, p, conn)
 	}
+	if err != nil {
+		p.pause()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.dialing--
@@ -171,6 +174,25 @@ func (p *pool) dial() {
 		}
 	}
 	p.dispatch()
+}
+
+// dialPause is how long a pool that has a connection does not try again where another could not be made.
+const dialPause = 100 * time.Millisecond
+
+// pause waits before the next try, if what waits may yet be put on a connection that there is.
+func (p *pool) pause() {
+	p.mu.Lock()
+	some := len(p.lines) > 0
+	p.mu.Unlock()
+	if !some {
+		return
+	}
+	t := time.NewTimer(dialPause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-p.ctx.Done():
+	}
 }
 
 // drop takes out a line, if it is not out already, and returns the calls that are left on it.
