@@ -13,6 +13,7 @@ import (
 
 var (
 	errTimeout  = errors.New("there was no answer in the request timeout")
+	errNoTime   = errors.New("there was no answer in the time that a login has, which is less than the request timeout")
 	errGivenUp  = errors.New("the caller has given up")
 	errClosed   = errors.New("the authenticator is being closed")
 	errTooLarge = errors.New("the answer is larger than 64 KiB")
@@ -64,7 +65,7 @@ func reason(err error) string {
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return "the service does not speak TLS"
 	}
-	for _, one := range []error{errTimeout, errTooLarge, errBadReply, errUnasked, errInactive, errLast, errClosed} {
+	for _, one := range []error{errTimeout, errNoTime, errTooLarge, errBadReply, errUnasked, errInactive, errLast, errClosed} {
 		if errors.Is(err, one) {
 			return one.Error()
 		}

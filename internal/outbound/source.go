@@ -41,6 +41,9 @@ func (s *source) Ask(ctx context.Context, l *credential.Login) credential.Answer
 	begun := time.Now()
 	c.deadline = begun.Add(s.plan.requestTimeout)
 	err := s.pool.do(ctx, c)
+	if errors.Is(err, errGivenUp) && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = errNoTime // it is the service that was slow, and not the caller that went away
+	}
 	if errors.Is(err, errGivenUp) {
 		s.tally.forget(probe)
 		return failed("nobody waits for the answer any more")
