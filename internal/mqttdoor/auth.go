@@ -3,6 +3,7 @@ package mqttdoor
 import (
 	"bytes"
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -200,12 +201,18 @@ func (s *Session) step(data []byte) {
 	switch {
 	case why != credential.OK:
 		r.late.Stop()
-		s.finish(ending{how: cut, reason: why, code: refusals[why.Class()], failed: true})
+		code = refusals[why.Class()]
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) { // what was not known in time counts as not proved
+			code = mqtt.NotAuthorized
+		}
+		s.finish(ending{how: cut, reason: why, code: code, failed: true})
 		s.w.kill(errDead)
 		return
 	case id != nil:
 		r.late.Stop()
 		r.run, code = nil, mqtt.Success
+	case s.over(): // meanwhile: nobody else ends it
+		r.run.Abandon()
 	}
 	if err := s.w.insert(s.authPacket(code, answer)); err != nil {
 		s.finish(ending{how: lost})
@@ -218,7 +225,9 @@ func (s *Session) tooLate(run *gate.Exchange) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.run == run {
-		run.Abandon()
+		if !r.busy { // otherwise the step is at it
+			run.Abandon()
+		}
 		s.finish(ending{how: violated, code: mqtt.NotAuthorized, err: errLate})
 	}
 }
