@@ -175,7 +175,7 @@ func (s *Session) prove(ctx context.Context, p peer, c *mqtt.Connect) (id *gate.
 		}
 		return id, mqtt.Success, false, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.door.limits.Connect)
+	ctx, cancel := context.WithTimeout(ctx, s.door.limits.Exchange) // services may be asked, one after the other
 	defer cancel()
 	id, out := s.listener.authenticate(ctx, s.door.gate, &p, c)
 	if out.Reason != credential.OK {
