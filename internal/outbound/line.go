@@ -216,16 +216,25 @@ func (l *line) receive(r *reply) (ended bool, err error) {
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return true, err
-		case err != nil, answer.StatusCode == http.StatusSwitchingProtocols:
+		case err != nil, answer.StatusCode == http.StatusSwitchingProtocols, answer.StatusCode < 200 && announcesMore(answer):
 			return true, bad(err)
 		case answer.StatusCode < 200:
 			continue
 		}
 		l.meter.left = maxChunked
 		ended, err := r.take(answer)
-		return ended || answer.Close, err
+		return ended || answer.Close || announcesMore(answer), err
 	}
 	return true, errBadReply
+}
+
+// announcesMore reports whether an answer that has no body says that it has one, or how it is sent: who sends such may send one as well.
+func announcesMore(a *http.Response) bool {
+	if a.StatusCode >= 200 && a.StatusCode != http.StatusNoContent && a.StatusCode != http.StatusNotModified {
+		return false
+	}
+	length := a.Header["Content-Length"]
+	return len(a.TransferEncoding) > 0 || len(length) > 1 || len(length) == 1 && length[0] != "0"
 }
 
 // bad keeps of an error of parsing only what can be shown.
