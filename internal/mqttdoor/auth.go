@@ -252,16 +252,17 @@ func (s *Session) become(ctx context.Context, id *gate.Identity) credential.Reas
 	if id.Org != was.Org || id.PrincipalID != was.PrincipalID {
 		return credential.Unbound
 	}
-	w, why := s.door.gate.Watch(ctx, id, s.live())
+	n := s.proofs + 1 // nobody else writes it
+	w, why := s.door.gate.Watch(ctx, id, s.live(n))
 	if why != credential.OK {
 		return why
 	}
 	s.watching.Lock()
 	old := s.watch
-	s.watch = w
+	s.watch, s.proofs = w, n
+	s.id.Store(w.Identity())
 	gone := s.unwatched
 	s.watching.Unlock()
-	s.id.Store(id)
 	old.Close()
 	if gone { // the session has ended meanwhile
 		w.Close()

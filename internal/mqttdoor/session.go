@@ -37,6 +37,7 @@ type Session struct {
 	id        atomic.Pointer[gate.Identity]
 	watching  sync.Mutex
 	watch     *gate.Watched
+	proofs    int // after the first; each has a watch of its own
 	unwatched bool
 	end       atomic.Pointer[ending]
 	wake      atomic.Pointer[func()] // interrupts what the broker's side waits for
@@ -433,7 +434,7 @@ func (s *Session) andHere(id *gate.Identity, a *policy.Access, d policy.Decision
 // begin puts the session under the watch of the gate.
 func (s *Session) begin(ctx context.Context, id *gate.Identity) credential.Reason {
 	s.id.Store(id)
-	w, why := s.door.gate.Watch(ctx, id, s.live())
+	w, why := s.door.gate.Watch(ctx, id, s.live(0))
 	s.watching.Lock()
 	defer s.watching.Unlock()
 	if s.watch = w; why == credential.OK {
@@ -442,10 +443,11 @@ func (s *Session) begin(ctx context.Context, id *gate.Identity) credential.Reaso
 	return why
 }
 
-func (s *Session) live() gate.Live {
+// live is the session as the watch of its nth proof sees it.
+func (s *Session) live(n int) gate.Live {
 	return gate.Live{
 		Door: doorName, Kind: "connection", Source: s.source.Addr(), About: s.about(),
-		Cut: s.cutBy, Changed: s.changed, Traffic: s.traffic,
+		Cut: s.cutBy, Changed: func(id *gate.Identity) { s.changed(n, id) }, Traffic: s.traffic,
 	}
 }
 
@@ -463,8 +465,16 @@ func (s *Session) traffic() credential.Traffic {
 	}
 }
 
-// changed is called when rights have changed and the session may go on: what it is subscribed to is looked at again.
-func (s *Session) changed(id *gate.Identity) {
-	s.id.Store(id)
-	s.meanwhile(s.reassess)
+// changed is called when rights have changed and the session may go on: what it is subscribed to is looked at again. What the watch of an
+// earlier proof still tells of does not count.
+func (s *Session) changed(n int, id *gate.Identity) {
+	s.watching.Lock()
+	ours := n >= s.proofs
+	if ours {
+		s.id.Store(id)
+	}
+	s.watching.Unlock()
+	if ours {
+		s.meanwhile(s.reassess)
+	}
 }
