@@ -38,6 +38,7 @@ type Login struct {
 	Zone     string            // the organisation
 	Attrs    map[string]string // client_attrs; usually none
 	Method   string            // of enhanced authentication; "" for none
+	Data     string            // the first message of that
 	Cert     *LoginCert        // that TLS has verified; nil for none
 }
 
@@ -62,9 +63,9 @@ const (
 // Answer is what a REST service has said.
 type Answer struct {
 	Verdict   Verdict
-	Bad       bool      // Denied because of the answer itself, so that it is the service's failure and no wrong password
 	Why       string    // unless Known: what happened, for the log and the authenticator's status; holds no secret
 	Keys      ScramKeys // scram_rest; Iterations are the backend's
+	Bad       bool      // Denied because of the answer itself, so that it is the service's failure and no wrong password
 	Superuser bool
 	Attrs     map[string]string // client_attrs; nil for none
 	ExpireAt  time.Time         // zero for never

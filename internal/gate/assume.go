@@ -42,21 +42,29 @@ func (g *Gate) Assume(ctx context.Context, id string, ev *Evidence) (*Identity, 
 
 // Bears reports whether a device of an organisation has this name. The error is of the kinds of [credential.Catalog].
 func (g *Gate) Bears(ctx context.Context, org, name string) (bool, error) {
+	kind, err := g.bearer(ctx, org, name)
+	return kind == credential.Device, err
+}
+
+// bearer returns what sort of principal has a name; "" if none has.
+func (g *Gate) bearer(ctx context.Context, org, name string) (credential.PrincipalKind, error) {
 	if credential.CheckName(name) != "" {
-		return false, nil
+		return "", nil
 	}
 	u := userName{org, name}
-	free, changes := g.names.isFree(u, g.clock.Mono())
-	if free {
-		return false, nil
+	kind, known, changes := g.names.bearer(u, g.clock.Mono())
+	if known {
+		return kind, nil
 	}
 	p, err := g.store.Principal(ctx, org, name)
 	if err != nil && !credential.IsNotFound(err) {
-		return false, err
+		return "", err
 	}
-	if err == nil && p.Kind == credential.Device {
-		return true, nil
+	if err == nil && p.Name == name && p.DeletedAt.IsZero() { // it may also be found by its ID
+		kind = constantKind(p.Kind)
 	}
-	g.names.setFree(u, g.clock.Mono(), changes)
-	return false, nil
+	if kind != credential.Device {
+		g.names.setBearer(u, kind, g.clock.Mono(), changes)
+	}
+	return kind, nil
 }

@@ -128,6 +128,7 @@ func (g *Gate) keepTime(ctx context.Context) {
 			looked = mono
 			g.look(now)
 			g.limits.sweep(mono)
+			g.guesses.sweep(mono)
 			g.expire(now)
 		}
 		timer.Reset(min(tickEvery, max(0, time.Duration(g.deadlines.next()-g.clock.nano()))))

@@ -37,7 +37,7 @@ const (
 // authenticator that accepts or rejects decides. A chain that is empty or wholly disabled lets nobody in.
 func (g *Gate) Enter(ctx context.Context, in *Entrance) (*Identity, Outcome) {
 	last := credential.NoAuthenticator
-	unknown := "" // the organisation of a service that does not know the user
+	var unknown *member // that does not know the user
 	for _, m := range g.chains.of(in.Listener) {
 		if !m.Enabled || m.Type == credential.ByScram || m.Type == credential.ByScramREST || in.Demand && m.Type != credential.ByCertificate {
 			continue
@@ -46,22 +46,27 @@ func (g *Gate) Enter(ctx context.Context, in *Entrance) (*Identity, Outcome) {
 		id, out, v := g.ask(ctx, m, in)
 		m.stats.count(v, time.Since(began))
 		switch {
-		case v == accepts:
+		case v != ignores:
+			if m.Type != credential.ByHTTP { // which has judged the password itself; another proof is no leave to guess
+				g.guessed(unknown, in)
+			}
 			return id, out
-		case v == rejects:
-			return nil, out
+		case out.Reason == credential.UnknownUser:
+			last, unknown = out.Reason, m
 		case out.Reason != credential.OK:
 			last = out.Reason
-			if last == credential.UnknownUser {
-				unknown = m.Org
-			}
 		}
 	}
-	if unknown != "" {
-		k := nameKey(unknown, in.Login.Username)
-		g.limits.wrong(k, g.cache.hash(k), in.Source, g.clock.Mono())
-	}
+	g.guessed(unknown, in)
 	return nil, g.refuse(key{}, last, 0, &in.Evidence)
+}
+
+// guessed counts a user name and a password that an authenticator did not know, and none behind it took; nil is that there was none.
+func (g *Gate) guessed(m *member, in *Entrance) {
+	if m != nil {
+		k := nameKey(m.Org, in.Login.Username)
+		g.guesses.wrong(k, g.cache.hash(k), in.Source, g.clock.Mono())
+	}
 }
 
 // ask asks one authenticator. With ignores the reason is what may be said in the end, OK for nothing.
@@ -163,7 +168,7 @@ func (g *Gate) askPassword(ctx context.Context, m *member, in *Entrance) (*Ident
 	k := nameKey(m.Org, l.Username)
 	h := g.cache.hash(k)
 	mono := g.clock.Mono()
-	if wait := g.limits.wait(k, h, ev.Source, mono); wait > 0 {
+	if wait := g.guesses.wait(k, h, ev.Source, mono); wait > 0 {
 		return nil, g.refuse(keyOf(m.ID), credential.TooManyAttempts, wait, ev), rejects
 	}
 	if g.blind(mono) {
@@ -172,39 +177,42 @@ func (g *Gate) askPassword(ctx context.Context, m *member, in *Entrance) (*Ident
 	a := m.source.Ask(ctx, l)
 	switch a.Verdict {
 	case credential.Known:
-		id, why := g.guest(m, l, &a)
+		id, why := g.guest(ctx, m, l, &a)
 		if why != "" {
-			g.notice(m, why)
+			g.notice(m, why) // the service lets the user in, but not with rights that can be kept: nobody else is asked
 			return nil, g.refuse(keyOf(m.ID), credential.SourceFailed, 0, ev), rejects
 		}
 		if why := id.entry.standing(g.clock.nano()); why != credential.OK {
 			return nil, g.refuse(keyOf(m.ID), why, 0, ev), rejects
 		}
+		g.guesses.right(k, h, ev.Source)
 		return id, Outcome{}, accepts
 	case credential.Denied:
 		if a.Bad {
-			g.notice(m, a.Why)
+			g.say(m, a.Why)
 		} else {
-			g.limits.wrong(k, h, ev.Source, mono)
+			g.guesses.wrong(k, h, ev.Source, mono)
 		}
 		return nil, g.refuse(keyOf(m.ID), credential.SourceDenied, 0, ev), rejects
 	case credential.Unknown: // if nobody else knows the user either, [Gate.Enter] counts it
 		return nil, Outcome{Reason: credential.UnknownUser}, ignores
 	}
-	g.notice(m, a.Why)
+	g.say(m, a.Why)
 	if m.DenyOnFailure {
 		return nil, g.refuse(keyOf(m.ID), credential.SourceFailed, 0, ev), rejects
 	}
 	return nil, Outcome{Reason: credential.SourceFailed}, ignores
 }
 
-// notice keeps what went wrong at an authenticator for its status, and logs it: one line a minute for each cause.
+// notice keeps what went wrong at an authenticator for its status, and logs it.
 func (g *Gate) notice(m *member, why string) {
-	if why == "" {
-		return
-	}
-	now := g.clock.Now()
-	if m.stats.note(why, now) {
+	m.stats.fault(why, g.clock.Now())
+	g.say(m, why)
+}
+
+// say logs what went wrong at an authenticator: one line a minute for each cause. What a REST service did wrong is in the status of its source.
+func (g *Gate) say(m *member, why string) {
+	if m.stats.isNews(why, g.clock.Now()) {
 		g.log.Warn("an authenticator could not do its work", "authenticator", m.ID, "type", string(m.Type), "listener", m.Listener, "why", why)
 	}
 }

@@ -39,6 +39,8 @@ func (s speaking) Lookup(path []string) (any, bool) {
 		return s.Zone, true
 	case "auth_method":
 		return s.Method, true
+	case "auth_data":
+		return s.Data, true
 	case "cert_common_name":
 		return s.cert(func(c *credential.LoginCert) any { return c.CommonName })
 	case "cert_subject":

@@ -12,6 +12,7 @@ import (
 type memberStats struct {
 	total, success, failed, ignored, superuser atomic.Int64
 	took                                       histogram
+	faulty                                     atomic.Bool // there is a last failure
 
 	mu     sync.Mutex
 	last   string
@@ -26,6 +27,9 @@ func (s *memberStats) count(v verdict, took time.Duration) {
 	switch v {
 	case accepts:
 		s.success.Add(1)
+		if s.faulty.Load() {
+			s.forgive()
+		}
 	case rejects:
 		s.failed.Add(1)
 	default:
@@ -37,17 +41,25 @@ func (s *memberStats) count(v verdict, took time.Duration) {
 func (s *memberStats) forgive() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.last, s.lastAt, s.logged = "", time.Time{}, nil
+	s.last, s.lastAt = "", time.Time{}
+	s.faulty.Store(false)
 }
 
 // maxCauses bounds what is remembered of causes that were logged.
 const maxCauses = 64
 
-// note keeps a failure, and reports whether it is to be logged.
-func (s *memberStats) note(why string, now time.Time) bool {
+// fault keeps a failure for the status, until a login is accepted.
+func (s *memberStats) fault(why string, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last, s.lastAt = why, now
+	s.faulty.Store(true)
+}
+
+// isNews reports whether a cause is to be logged: it was not within a minute.
+func (s *memberStats) isNews(why string, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if at, ok := s.logged[why]; ok && now.Sub(at) < noticeEvery {
 		return false
 	}
@@ -128,6 +140,9 @@ func (m *member) status() AuthenticatorStatus {
 	if m.source != nil {
 		source := m.source.Status()
 		st.Source = &source
+		if source.LastError != "" && source.LastAt.After(st.LastErrorAt) {
+			st.LastError, st.LastErrorAt = source.LastError, source.LastAt
+		}
 	}
 	if m.broken != "" {
 		st.LastError = m.broken

@@ -56,6 +56,7 @@ type Gate struct {
 	_         [64]byte
 
 	limits   limiter
+	guesses  limiter // of passwords, by user name
 	refusals refusals
 	book     book
 	networks networkBook
@@ -125,7 +126,8 @@ func New(c Config) (*Gate, error) {
 		g.clock = NewClock(time.Time{}, nil, nil)
 	}
 	g.cache.init(orElse(c.CacheBytes, 256<<20))
-	g.limits.init(g.cache.hash)
+	g.limits.init(g.cache.hash, attempts)
+	g.guesses.init(g.cache.hash, guesses)
 	g.refusals.init(g.cache.hash)
 	g.sessions.init(g.cache.hash, rand.Text()[:10])
 	g.book.init(c.StaticRoutes, g.log)

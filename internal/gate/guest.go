@@ -1,9 +1,11 @@
 package gate
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"math"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -36,9 +38,15 @@ func guestName(name string) string {
 // guest returns the identity of somebody whom a REST service vouches for: a
 // service that is not stored, and is bound to what the answer said. It lives as long as its sessions do, and ends with
 // none of Cardea's credentials: sessions are listed under the authenticator. If the answer's ACL is not good, why says what is wrong.
-func (g *Gate) guest(m *member, l *credential.Login, a *credential.Answer) (id *Identity, why string) {
+func (g *Gate) guest(ctx context.Context, m *member, l *credential.Login, a *credential.Answer) (id *Identity, why string) {
 	if why := guestName(l.Username); why != "" {
 		return nil, why
+	}
+	switch kind, err := g.bearer(ctx, m.Org, l.Username); {
+	case err != nil:
+		return nil, "it cannot be looked up whether a principal has the user's name"
+	case kind != "":
+		return nil, "the user has the name of a principal of Cardea's, who logs in with a credential of its own"
 	}
 	r, why := g.guestRights(m, l, a)
 	if why != "" {
@@ -77,6 +85,9 @@ func (g *Gate) guestRights(m *member, l *credential.Login, a *credential.Answer)
 	}
 	if a.Superuser && m.AllowSuperuser {
 		return g.book.everything, ""
+	}
+	if a.ACL == nil && len(m.Scopes) > 0 && strings.ContainsAny(l.Username, "/+#") {
+		return nil, "the user name has a / + or #, which rules of scopes cannot speak of: the service must answer with an ACL"
 	}
 	if a.ACL == nil {
 		return m.grants, ""

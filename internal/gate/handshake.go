@@ -1,9 +1,11 @@
 package gate
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"time"
 
 	"cardea/internal/credential"
@@ -97,10 +99,10 @@ func (x *Exchange) first(ctx context.Context, data []byte) ([]byte, credential.R
 	if said, err := scram.Prepare(in.Login.Username); in.Login.Username != "" && (err != nil || said != name) {
 		return nil, x.refuse(credential.Unbound) // the CONNECT speaks of somebody else
 	}
-	in.Login.Username, in.Login.Password = name, ""
+	in.Login.Username, in.Login.Password, in.Login.Data = name, "", string(data)
 	mono := g.clock.Mono()
 	k := nameKey(credential.DefaultOrg, name)
-	if wait := g.limits.wait(k, g.cache.hash(k), in.Source, mono); wait > 0 {
+	if wait := g.guesses.wait(k, g.cache.hash(k), in.Source, mono); wait > 0 {
 		return nil, x.refuse(credential.TooManyAttempts)
 	}
 	if g.blind(mono) {
@@ -172,26 +174,31 @@ func (x *Exchange) ask(ctx context.Context, m *member) ([]credential.ScramKeys, 
 	return x.take(e), credential.OK
 }
 
-// take takes the versions of a credential that may still be proved: the newest, and those that share its salt,
-// because there is room for one in the challenge.
-func (x *Exchange) take(newest *entry) []credential.ScramKeys {
-	now := x.gate.clock.nano()
+// take takes the versions of a credential that may still be proved.
+func (x *Exchange) take(newest *entry) (keys []credential.ScramKeys) {
+	for _, e := range newest.provable(x.hash, x.gate.clock.nano()) {
+		keys, x.proofs = append(keys, e.scram().keys), append(x.proofs, e)
+	}
+	return keys
+}
+
+// provable returns the versions of a SCRAM credential that may be proved: the newest, and those that have not ended and share its
+// salt and iterations, because there is room for one in the challenge.
+func (e *entry) provable(hash scram.Hash, now int64) (all []*entry) {
 	var first *credential.ScramKeys
-	var keys []credential.ScramKeys
-	for e := newest; e != nil; e = e.older {
-		s := e.scram()
-		if s == nil || s.hash != x.hash || e != newest && now >= e.deadline {
+	for v := e; v != nil; v = v.older {
+		s := v.scram()
+		if s == nil || s.hash != hash || v != e && now >= v.deadline {
 			continue
 		}
 		if first == nil {
 			first = &s.keys
 		}
-		if string(s.keys.Salt) != string(first.Salt) || s.keys.Iterations != first.Iterations {
-			continue
+		if bytes.Equal(s.keys.Salt, first.Salt) && s.keys.Iterations == first.Iterations {
+			all = append(all, v)
 		}
-		keys, x.proofs = append(keys, s.keys), append(x.proofs, e)
 	}
-	return keys
+	return all
 }
 
 func (x *Exchange) askREST(ctx context.Context, m *member) ([]credential.ScramKeys, credential.Reason) {
@@ -199,15 +206,18 @@ func (x *Exchange) askREST(ctx context.Context, m *member) ([]credential.ScramKe
 	a := m.source.Ask(ctx, l)
 	switch a.Verdict {
 	case credential.Known:
-		if x.guest, a.Why = g.guest(m, l, &a); x.guest != nil {
+		var why string
+		if x.guest, why = g.guest(ctx, m, l, &a); x.guest != nil {
 			return []credential.ScramKeys{a.Keys}, credential.OK
-		} // what its ACL lacks is the service's failure
+		}
+		m.stats.fault(why, g.clock.Now()) // what its ACL lacks is the service's failure
+		a.Why = why
 	case credential.Denied:
 		return nil, x.refuse(credential.SourceDenied)
 	case credential.Unknown:
 		return nil, credential.OK
 	}
-	g.notice(m, a.Why)
+	g.say(m, a.Why)
 	if m.DenyOnFailure {
 		return nil, x.refuse(credential.SourceFailed)
 	}
@@ -221,14 +231,9 @@ func (x *Exchange) final(ctx context.Context, data []byte) ([]byte, *Identity, c
 	if err != nil && x.member == nil && x.failed {
 		return nil, nil, x.refuse(credential.SourceFailed) // nobody knows whether the proof was wrong, so that it does not count against the user
 	}
+	g, k := x.gate, nameKey(credential.DefaultOrg, x.in.Login.Username)
 	if err != nil {
-		g, k := x.gate, nameKey(credential.DefaultOrg, x.in.Login.Username)
-		g.limits.wrong(k, g.cache.hash(k), x.in.Source, g.clock.Mono())
-		why := credential.WrongSecret
-		if x.member == nil {
-			why = credential.UnknownUser
-		}
-		return nil, nil, x.refuse(why)
+		return nil, nil, x.refuse(x.wrong(k, err))
 	}
 	id, why := x.prove(ctx, which)
 	if why == credential.OK && x.in.Demand {
@@ -237,7 +242,22 @@ func (x *Exchange) final(ctx context.Context, data []byte) ([]byte, *Identity, c
 	if why != credential.OK {
 		return nil, nil, x.refuse(why)
 	}
+	g.guesses.right(k, g.cache.hash(k), x.in.Source)
 	return answer, id, credential.OK
+}
+
+// wrong says why a client-final message is refused, and counts it if it was a guess.
+func (x *Exchange) wrong(k key, err error) credential.Reason {
+	e, ok := errors.AsType[*scram.Error](err)
+	if !ok || e.Code != scram.InvalidProof {
+		return credential.BadExchange
+	}
+	g := x.gate
+	g.guesses.wrong(k, g.cache.hash(k), x.in.Source, g.clock.Mono())
+	if x.member == nil {
+		return credential.UnknownUser
+	}
+	return credential.WrongSecret
 }
 
 // prove returns who has given the proof.

@@ -8,9 +8,10 @@ import (
 	"time"
 )
 
-// What a source may get wrong for one credential (E01).
+// What a source may get wrong for one credential, and for one user name, behind which people stand who mistype (E01).
 const (
 	attempts    = 30              // at once
+	guesses     = 90              // of passwords: NIST SP 800-63B allows 100
 	attemptTime = 2 * time.Second // then one for each of these
 	maxBuckets  = 65536
 )
@@ -21,6 +22,7 @@ const (
 // anything wrong lately, that costs a load or two.
 type limiter struct {
 	hash  func(key) uint64
+	most  time.Duration // attempts at once, each as attemptTime
 	n     atomic.Int64
 	cells [1 << 16]atomic.Int32 // how many buckets have a key with this part of the hash
 	parts [shardCount]limiterPart
@@ -36,8 +38,8 @@ type bucketKey struct {
 	source [2]uint64
 }
 
-func (l *limiter) init(hash func(key) uint64) {
-	l.hash = hash
+func (l *limiter) init(hash func(key) uint64, most int) {
+	l.hash, l.most = hash, time.Duration(most)
 	for i := range l.parts {
 		l.parts[i].buckets = map[bucketKey]time.Duration{}
 	}
@@ -71,7 +73,7 @@ func (l *limiter) wait(k key, h uint64, src netip.Addr, now time.Duration) time.
 	if !ok {
 		return 0
 	}
-	return max(0, full-now-(attempts-1)*attemptTime)
+	return max(0, full-now-(l.most-1)*attemptTime)
 }
 
 // wrong counts one wrong attempt.
@@ -89,6 +91,20 @@ func (l *limiter) wrong(k key, h uint64, src netip.Addr, now time.Duration) {
 		l.cell(h).Add(1)
 	}
 	p.buckets[b] = max(full, now) + attemptTime
+}
+
+// right forgets what a source got wrong: it has shown that it knows better.
+func (l *limiter) right(k key, h uint64, src netip.Addr) {
+	if l.n.Load() == 0 || l.cell(h).Load() == 0 {
+		return
+	}
+	b := bucketKey{k, sourceOf(src)}
+	p := l.part(h)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, ok := p.buckets[b]; ok {
+		l.remove(p, b)
+	}
 }
 
 // evict takes out what is full, or else the fullest of a few: what is blocked goes last.

@@ -106,7 +106,7 @@ func TestLimiterIsBounded(t *testing.T) {
 	var c cache
 	c.init(1 << 20)
 	l := new(limiter)
-	l.init(c.hash)
+	l.init(c.hash, attempts)
 	blocked := keyOf("blockedblock")
 	h := c.hash(blocked)
 	for range attempts {

@@ -14,19 +14,25 @@ const maxNames = 65536
 
 // names remembers which SCRAM credential a user name belongs to. It is a hint
 // and decides nothing: the entry of the credential says itself what it is called, and whether it has ended.
-// It also remembers which names no device bears, for who is no device and connects under one.
+// It also remembers who bears a name, if it is no device.
 type names struct {
 	mu      sync.Mutex
 	known   map[userName]key
 	unknown map[userName]time.Duration // until when, on the monotonic clock
-	free    map[userName]time.Duration // of devices; likewise
+	borne   map[userName]bearing       // likewise
 	changes uint64                     // of credentials and principals; what was looked up before one is not kept after it
 }
 
 type userName struct{ org, name string }
 
+// bearing is what sort of principal bears a name, "" for none.
+type bearing struct {
+	kind  credential.PrincipalKind
+	until time.Duration // on the monotonic clock
+}
+
 func (n *names) init() {
-	n.known, n.unknown, n.free = map[userName]key{}, map[userName]time.Duration{}, map[userName]time.Duration{}
+	n.known, n.unknown, n.borne = map[userName]key{}, map[userName]time.Duration{}, map[userName]bearing{}
 }
 
 // find returns what is remembered: a key, or that there is none. changes is for put.
@@ -49,22 +55,23 @@ func holds(m map[userName]time.Duration, u userName, now time.Duration) bool {
 	return ok
 }
 
-// isFree reports whether it is remembered that no device bears a name. changes is for setFree.
-func (n *names) isFree(u userName, now time.Duration) (free bool, changes uint64) {
+// bearer returns what is remembered of who bears a name. changes is for setBearer.
+func (n *names) bearer(u userName, now time.Duration) (kind credential.PrincipalKind, known bool, changes uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return holds(n.free, u, now), n.changes
+	b, ok := n.borne[u]
+	return b.kind, ok && now < b.until, n.changes
 }
 
-// setFree remembers that no device bears a name, unless a principal has changed since it was looked up.
-func (n *names) setFree(u userName, now time.Duration, changes uint64) {
+// setBearer remembers who bears a name, unless a principal has changed since it was looked up.
+func (n *names) setBearer(u userName, kind credential.PrincipalKind, now time.Duration, changes uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.changes != changes {
 		return
 	}
-	makeRoom(n.free)
-	n.free[userName{strings.Clone(u.org), strings.Clone(u.name)}] = now + negativeTime
+	makeRoom(n.borne)
+	n.borne[userName{strings.Clone(u.org), strings.Clone(u.name)}] = bearing{kind, now + negativeTime}
 }
 
 // put remembers what was looked up, unless a credential has changed since. The zero key is that there is none.
@@ -106,7 +113,7 @@ func (n *names) changed() {
 	defer n.mu.Unlock()
 	n.changes++
 	clear(n.unknown)
-	clear(n.free)
+	clear(n.borne)
 }
 
 // named returns the entry of the SCRAM credential with a user name: its newest

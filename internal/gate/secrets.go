@@ -9,8 +9,8 @@ import (
 
 // scramEntry is what a version of a SCRAM credential is proved by.
 type scramEntry struct {
-	name string // to log in with
-	hash scram.Hash
+	name string     // to log in with
+	hash scram.Hash // 0: the keys cannot be opened
 	keys credential.ScramKeys
 }
 
@@ -43,7 +43,7 @@ func (g *Gate) unseal(newest *entry, c *credential.Credential) {
 			x := &scramEntry{name: c.Username, hash: hash}
 			if err := g.openKeys(&x.keys, hash, credential.ScramSealedAs(c.ID, p.N), p.Sealed); err != nil {
 				g.log.Error("the keys of a SCRAM credential cannot be opened: nobody can log in with it", "credential", c.ID, "version", p.N, "error", err)
-				continue
+				x.hash = 0 // no exchange is with this one, and the user is like one that does not exist
 			}
 			e.lukewarm().scram = x // nobody else has e yet
 			newest.size += perScram

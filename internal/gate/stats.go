@@ -38,7 +38,7 @@ func (g *Gate) Stats() Stats {
 	st := Stats{
 		Hits: g.stats.hits.Load(), Misses: g.stats.misses.Load(), NegativeHits: g.stats.negative.Load(),
 		Fills: g.stats.fills.Load(), Failures: g.stats.failures.Load(), Cuts: g.stats.cuts.Load(),
-		Refusals: g.refusals.counts(), Sessions: g.sessions.count(), Buckets: g.limits.n.Load(),
+		Refusals: g.refusals.counts(), Sessions: g.sessions.count(), Buckets: g.limits.n.Load() + g.guesses.n.Load(),
 		Applied: g.applied.Load(), ClockAlarms: g.clock.Alarms(), ClockBehind: g.clock.Behind(),
 	}
 	st.Lag = max(0, g.head.Load()-st.Applied)

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -58,7 +59,7 @@ func (g *Gate) Try(ctx context.Context, org, id string, l *credential.Login, tok
 	}
 	switch m.Type {
 	case credential.ByToken:
-		g.tryToken(ctx, org, l, token, &t)
+		g.tryToken(ctx, org, l, cmp.Or(token, tokenOf(l)), &t)
 	case credential.ByCertificate:
 		t.Why = "a certificate proves itself in the TLS handshake: there is nothing to try here"
 	case credential.ByScram:
@@ -90,6 +91,9 @@ func (g *Gate) tryPrecondition(m *member, l *credential.Login, t *Trial) bool {
 func (t *Trial) accept(id *Identity) {
 	t.Result, t.Principal, t.Attrs, t.ExpireAt = "accept", id.Principal, id.Attrs, id.Deadline
 }
+
+// tokenOf is the token that a client would show in its user name, without a password, or in its password.
+func tokenOf(l *credential.Login) string { return cmp.Or(l.Password, l.Username) }
 
 func (g *Gate) tryToken(ctx context.Context, org string, l *credential.Login, token string, t *Trial) {
 	if token == "" {
@@ -124,23 +128,23 @@ func (g *Gate) tryScram(ctx context.Context, m *member, l *credential.Login, t *
 	t.Credential = e.made.Credential
 	s := e.scram()
 	switch why := e.judge(g.clock.nano(), l.Peer.Addr()); {
-	case s == nil:
+	case s.hash == 0:
 		t.Result, t.Why = "reject", "the keys of the credential cannot be opened"
 	case why != credential.OK:
 		t.Result, t.Why = "reject", why.String()
 	case l.Password == "":
 		t.Why = "the user is known; give a password to see whether it is right"
-	case !e.knows(l.Password):
+	case !e.knows(l.Password, g.clock.nano()):
 		t.Result, t.Why = "reject", "the password is wrong"
 	default:
 		t.accept(g.identity(e))
 	}
 }
 
-// knows reports whether a password is that of any version of e that has not ended.
-func (e *entry) knows(password string) bool {
-	for ; e != nil; e = e.older {
-		if s := e.scram(); s != nil && scram.Check(s.hash, &s.keys, password) {
+// knows reports whether a password is that of a version that a login could prove now.
+func (e *entry) knows(password string, now int64) bool {
+	for _, v := range e.provable(e.scram().hash, now) {
+		if s := v.scram(); scram.Check(s.hash, &s.keys, password) {
 			return true
 		}
 	}
@@ -164,7 +168,7 @@ func (g *Gate) trySource(ctx context.Context, m *member, l *credential.Login, t 
 		t.Result, t.Why = "reject", a.Why
 		return
 	}
-	id, why := g.guest(m, l, &a)
+	id, why := g.guest(ctx, m, l, &a)
 	if id == nil {
 		t.Result, t.Why = "reject", why
 		return

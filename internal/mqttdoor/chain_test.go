@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -296,7 +297,7 @@ func TestScramRESTAssignedClientID(t *testing.T) {
 	s := h.restService()
 	h.remote(s, credential.ByScramREST)
 	h.device("pump", "allow mqtt:* a/#")
-	for name, begin := range map[string]string{"dora": "dora:", "pump": "", "pump:7": "", "hall/3": "", "a+b": ""} {
+	for name, begin := range map[string]string{"dora": "dora:", "pump:7": "", "hall/3": "", "a+b": ""} {
 		l := s.user(t, name, "not a secret", nil)
 		c, proof := dial(h, h.addr), l.client(h, sha256, nil)
 		c.Send(helloAs("", sha256, proof.First()))
@@ -338,7 +339,7 @@ func TestPasswordBadRights(t *testing.T) {
 		more["result"] = "allow"
 		s.set(func() { s.answers["dora"] = more })
 		dora := &who{name: "dora"}
-		for i := range 40 {
+		for i := range 100 {
 			if i%4 == 0 {
 				h.alter(a, h.reseal) // a new source, whose circuit is closed
 			}
@@ -362,12 +363,12 @@ func TestPasswordSecondService(t *testing.T) {
 	as := func(name string) mqtt.Code {
 		return h.knock(h.addr, (&who{name: name}).config(mqtt.V5, func(c *testkit.MQTTConfig) { c.User, c.Password = name, "x" }))
 	}
-	for i := range 40 {
+	for i := range 100 {
 		if code := as("dora"); code != mqtt.Success {
 			t.Fatalf("login %d: 0x%02X", i, byte(code))
 		}
 	}
-	for range 40 {
+	for range 100 {
 		as("emil")
 	}
 	if code := as("emil"); code != mqtt.ConnectionRateExceeded {
@@ -382,7 +383,7 @@ func TestScramRESTOutage(t *testing.T) {
 	a := h.remote(s, credential.ByScramREST)
 	l := s.user(t, "dora", "not a secret", nil)
 	s.set(func() { s.status = 503 })
-	for i := range 40 {
+	for i := range 100 {
 		if _, code := refusedLogin(t, h.addr, l, nil); code != mqtt.NotAuthorized {
 			t.Fatalf("login %d of an outage: 0x%02X", i, byte(code))
 		}
@@ -467,6 +468,63 @@ func TestChains(t *testing.T) {
 	none := h.listenBare(&Listener{Name: "bare", Tokens: true})
 	if code := h.knock(none, pump.config(mqtt.V5)); code != mqtt.NotAuthorized {
 		t.Errorf("a chain that is empty: 0x%02X", byte(code))
+	}
+}
+
+// A guest has the name of no principal: to an upstream, and to the rules, it would be that one. Nor has it one that rules of scopes
+// cannot speak of, where those hold.
+func TestGuestNames(t *testing.T) {
+	h := newHouse(t)
+	s := h.restService()
+	h.may("guests", "allow mqtt:* #", "deny mqtt:* home/${principal}")
+	a := h.remote(s, credential.ByScramREST, func(a *credential.Authenticator, _ *credential.Backend) { a.Scopes = []string{"guests"} })
+	l := s.user(t, "billing", "not a secret", nil)
+	h.enter(h.addr, l, sha256).Drop()
+	h.gone("billing")
+	h.service("billing", all)
+	if _, code := refusedLogin(t, h.addr, l, nil); code != mqtt.NotAuthorized {
+		t.Errorf("the name of a service: 0x%02X", byte(code))
+	}
+	if _, code := refusedLogin(t, h.addr, s.user(t, "x/y", "not a secret", nil), nil); code != mqtt.NotAuthorized {
+		t.Errorf("a name that is more than a level: 0x%02X", byte(code))
+	}
+	if st, _ := h.gate.AuthenticatorStatus(credential.DefaultOrg, a.ID); st.LastError == "" {
+		t.Error("the status says nothing of it")
+	}
+	acl := []map[string]any{{"permission": "allow", "action": "all", "topic": "#"}}
+	h.enter(h.addr, s.user(t, "x/y", "not a secret", map[string]any{"acl": acl}), sha256, func(c *mqtt.Connect) { c.ClientID = []byte("xy") })
+}
+
+// E01: who guesses passwords of a user is slowed down, that user elsewhere is not, and who has known better begins anew.
+func TestScramGuesses(t *testing.T) {
+	h := newHouse(t, limits(Limits{Failures: 1 << 20}))
+	h.device("pump", "allow mqtt:* a/#")
+	l := h.scram("pump")
+	wrong := &login{l.who, l.username, "not the password"}
+	guess := func(n int) (code mqtt.Code) {
+		for range n {
+			_, code = refusedLogin(t, h.addr, wrong, nil)
+		}
+		return code
+	}
+	if code := guess(60); code != mqtt.NotAuthorized {
+		t.Fatalf("0x%02X", byte(code))
+	}
+	h.enter(h.addr, l, sha256).Drop()
+	h.gone("pump")
+	if code := guess(80); code != mqtt.NotAuthorized {
+		t.Errorf("after the right password: 0x%02X", byte(code))
+	}
+	if code := guess(40); code != mqtt.ConnectionRateExceeded {
+		t.Errorf("after 120 guesses: 0x%02X", byte(code))
+	}
+	conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).Dial("tcp", h.addr)
+	h.must(err)
+	c, proof := testkit.MQTTOver(t, conn, mqtt.V5), l.client(t, sha256, nil)
+	c.Send(helloAs("pump", sha256, proof.First()))
+	prove(t, c, proof, sha256)
+	if ack := c.Expect(mqtt.CONNACK).Connack; ack.Code != mqtt.Success {
+		t.Errorf("elsewhere: 0x%02X", byte(ack.Code))
 	}
 }
 
