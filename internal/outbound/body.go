@@ -140,6 +140,7 @@ func checkHeaders(b *credential.Backend, p *credential.Problems) map[string]stri
 		"accept":        jsonType,
 		"cache-control": "no-cache",
 		"connection":    "keep-alive",
+		"keep-alive":    "timeout=30, max=1000",
 	}
 	if b.Method == "post" {
 		all["content-type"] = jsonType

@@ -68,7 +68,7 @@ func TestRequest(t *testing.T) {
 			"defaults",
 			credential.Backend{URL: "http://h:81/a"},
 			"POST /a",
-			map[string]string{"accept": "application/json", "cache-control": "no-cache", "connection": "keep-alive", "content-type": "application/json", "content-length": "2"},
+			map[string]string{"accept": "application/json", "cache-control": "no-cache", "connection": "keep-alive", "keep-alive": "timeout=30, max=1000", "content-type": "application/json", "content-length": "2"},
 			"{}",
 		},
 		{"no path", credential.Backend{Method: "get", URL: "http://h:81"}, "GET /", map[string]string{"content-type": "", "content-length": ""}, ""},
@@ -260,7 +260,7 @@ func arrives(t tester, from *request, value string) {
 	if diff := cmp.Diff(url.Values{"q": {value}, "r": {"1"}}, r.URL.Query()); diff != "" {
 		t.Fatalf("%q in the query: %s", value, diff)
 	}
-	if diff := cmp.Diff([]string{value}, r.Header["X-User"]); diff != "" || len(r.Header) != 6 {
+	if diff := cmp.Diff([]string{value}, r.Header["X-User"]); diff != "" || len(r.Header) != 7 {
 		t.Fatalf("%q in the headers: %s %v", value, diff, r.Header)
 	}
 	var body any
@@ -297,7 +297,7 @@ func FuzzTemplate(f *testing.F) {
 			if why != "" {
 				continue
 			}
-			if len(r.Header["X-V"]) != 1 || len(r.Header) != 6 || hasDots(r.URL.Path) {
+			if len(r.Header["X-V"]) != 1 || len(r.Header) != 7 || hasDots(r.URL.Path) {
 				t.Errorf("%q with %q: %v", template, value, r)
 			}
 			var members map[string]string
