@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"cardea/internal/authority"
@@ -41,6 +42,24 @@ type tryAuthenticatorIn struct {
 
 type listAuthenticatorsIn struct {
 	Listener string `query:"listener" doc:"Only its chain"`
+	Limit    int    `query:"limit" minimum:"1" maximum:"500" doc:"How many; without it all"`
+	Cursor   string `query:"cursor" doc:"The next of the page before: the ID of its last authenticator"`
+}
+
+// page cuts a list. A cursor that is not in it any more is an empty page.
+func (in *listAuthenticatorsIn) page(list []authority.Authenticator) (page []authority.Authenticator, next *string) {
+	if in.Cursor != "" {
+		at := slices.IndexFunc(list, func(a authority.Authenticator) bool { return a.ID == in.Cursor })
+		if at < 0 {
+			return nil, nil
+		}
+		list = list[at+1:]
+	}
+	if in.Limit == 0 || len(list) <= in.Limit {
+		return list, nil
+	}
+	list = list[:in.Limit]
+	return list, &list[len(list)-1].ID
 }
 
 type (
@@ -76,7 +95,11 @@ func (s *server) authenticators() {
 		right: "authenticators:read on /authenticators/LISTENER or *", example: "listener=default",
 	}, func(ctx context.Context, c *caller, in *listAuthenticatorsIn) (*authenticatorsOut, error) {
 		list, err := auth.Authenticators(ctx, c.Caller, in.Listener)
-		return answer(view.Authenticators{Items: view.NewPage(list, "", s.faring).Items}), err
+		if err != nil {
+			return nil, err
+		}
+		list, next := in.page(list)
+		return answer(view.Authenticators{Items: view.NewPage(list, "", s.faring).Items, Next: next}), nil
 	})
 	handle(s, op{
 		id: "getAuthenticator", method: http.MethodGet, path: "/authenticators/{id}", summary: "Show an authenticator and how it fares", right: "authenticators:read" + on,
@@ -166,17 +189,14 @@ func (s *server) faring(one authority.Authenticator) view.Authenticator {
 	st, known := s.api.Gate.AuthenticatorStatus(one.Org, one.ID)
 	v.Status = statusOf(one.Enabled, known, &st, s.api.Now())
 	v.LastError, v.LastErrorAt = st.LastError, utc(st.LastErrorAt)
-	if src := st.Source; src != nil && src.LastAt.After(st.LastErrorAt) {
-		v.LastError, v.LastErrorAt = src.LastError, utc(src.LastAt)
-	}
 	return v
 }
 
-// freshly is how long a failure that no REST service has had keeps an authenticator failing.
+// freshly is how long a failure that is not the REST service's last answer keeps an authenticator failing.
 const freshly = time.Minute
 
-// statusOf sums up how an authenticator fares. With a REST service its last answer counts; without one, or before its
-// first question, what has gone wrong just now or stands in the way of every login.
+// statusOf sums up how an authenticator fares: by the last answer of its REST service, and by what else has gone wrong just now
+// or stands in the way of every login.
 func statusOf(enabled, known bool, st *gate.AuthenticatorStatus, now time.Time) string {
 	src := st.Source
 	wrong := st.LastError != "" && (st.LastErrorAt.IsZero() || now.Sub(st.LastErrorAt) < freshly)
@@ -185,7 +205,7 @@ func statusOf(enabled, known bool, st *gate.AuthenticatorStatus, now time.Time) 
 		return "disabled"
 	case !known:
 		return "unknown"
-	case src != nil && (src.Open || src.LastError != ""), wrong && (src == nil || src.Questions == 0 || st.LastErrorAt.IsZero()):
+	case src != nil && (src.Open || src.LastError != ""), wrong:
 		return "failing"
 	case src != nil && src.Questions == 0:
 		return "unknown"

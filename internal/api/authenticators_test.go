@@ -67,7 +67,7 @@ func (w *world) authenticator(body any) view.Authenticator {
 
 func (w *world) chain(listener string) []string {
 	w.Helper()
-	var page view.Page[view.Authenticator]
+	var page view.Authenticators
 	w.do("GET", "/authenticators?listener="+listener, nil).is(200).into(&page)
 	var ids []string
 	for _, v := range page.Items {
@@ -352,7 +352,7 @@ func TestStatusOf(t *testing.T) {
 		{"failing", true, true, gate.AuthenticatorStatus{LastError: "broken"}},
 		{"unknown", true, true, gate.AuthenticatorStatus{Source: src(credential.SourceStatus{})}},
 		{"failing", true, true, gate.AuthenticatorStatus{LastError: "x", LastErrorAt: now, Source: src(credential.SourceStatus{})}},
-		{"ok", true, true, gate.AuthenticatorStatus{LastError: "x", LastErrorAt: now, Source: src(credential.SourceStatus{Questions: 2})}},
+		{"failing", true, true, gate.AuthenticatorStatus{LastError: "x", LastErrorAt: now, Source: src(credential.SourceStatus{Questions: 2})}},
 		{"failing", true, true, gate.AuthenticatorStatus{LastError: "broken", Source: src(credential.SourceStatus{Questions: 2})}},
 		{"failing", true, true, gate.AuthenticatorStatus{Source: src(credential.SourceStatus{Questions: 2, Open: true})}},
 		{"failing", true, true, gate.AuthenticatorStatus{Source: src(credential.SourceStatus{Questions: 2, LastError: "x"})}},

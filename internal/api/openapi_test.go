@@ -176,7 +176,7 @@ func TestOpenAPIParameters(t *testing.T) {
 		"put /scopes/{name}":             "If-Match name",
 		"put /roles/{name}":              "If-Match name",
 		"put /routes":                    "If-Match",
-		"get /authenticators":            "listener",
+		"get /authenticators":            "cursor limit listener",
 		"post /authenticators":           "Idempotency-Key",
 		"put /authenticators/{id}":       "If-Match id",
 		"patch /authenticators/{id}":     "If-Match id",

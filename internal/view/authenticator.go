@@ -22,10 +22,10 @@ type Authenticator struct {
 	*Backend
 }
 
-// Authenticators are those of a chain, or of all. There is one page of them.
+// Authenticators are one page of those of a chain, or of all.
 type Authenticators struct {
 	Items []Authenticator `json:"items" nullable:"false"`
-	Next  *string         `json:"next" doc:"Always null: all are in one page"`
+	Next  *string         `json:"next" doc:"Give it as cursor to get the next page; null on the last"`
 }
 
 // Backend is how a REST service is asked, as the API shows it: secrets are ******.
@@ -99,6 +99,18 @@ type PutAuthenticator struct {
 	Type     string `json:"type,omitempty" enum:"token,certificate,scram,scram_rest,http"`
 	Listener string `json:"listener,omitempty"`
 	AuthenticatorSettings
+	ReadOnly
+}
+
+// ReadOnly is what an answer says of an authenticator beside its settings. It is not heeded in a request, so that what was read can be written.
+type ReadOnly struct {
+	ID          string    `json:"id,omitempty"`
+	Status      string    `json:"status,omitempty"`
+	LastError   string    `json:"last_error,omitempty"`
+	LastErrorAt time.Time `json:"last_error_at,omitzero"`
+	CreatedAt   time.Time `json:"created_at,omitzero"`
+	Version     int64     `json:"version,omitempty" doc:"If-Match is what counts"`
+	Warnings    []string  `json:"warnings,omitempty" nullable:"false"`
 }
 
 // PatchAuthenticator changes the fields that are there.
