@@ -47,7 +47,7 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{in: stdin, out: stdout, err: stderr, getenv: os.Getenv}
 	root := a.root()
-	root.SetArgs(joinBooleans(args))
+	root.SetArgs(shieldNumber(joinBooleans(args)))
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK

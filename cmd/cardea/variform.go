@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -43,6 +44,18 @@ func (a *app) variformCommand() *cobra.Command {
 	c.Flags().StringArrayVar(&binds, "bind", nil, "`NAME=TEXT`: a variable; a.b=c is member b of a (repeatable)")
 	c.Flags().StringVar(&object, "bind-json", "", "`OBJECT` of JSON with variables of any type; --bind adds to it")
 	return c
+}
+
+// shieldNumber lets the expression be a negative number, which would be read as flags: it goes to the end, behind "--".
+func shieldNumber(args []string) []string {
+	if !slices.Contains(args, "variform") || slices.Contains(args, "--") {
+		return args
+	}
+	at := slices.IndexFunc(args, func(s string) bool { return len(s) > 1 && s[0] == '-' && s[1] >= '0' && s[1] <= '9' })
+	if at < 0 || strings.HasPrefix(args[max(at-1, 0)], "--bind") { // the value of a flag
+		return args
+	}
+	return append(slices.Delete(slices.Clone(args), at, at+1), "--", args[at])
 }
 
 // readBindings reads the object first, so that --bind can set a member of what is in it.
