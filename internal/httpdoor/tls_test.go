@@ -395,21 +395,21 @@ func TestHTTP2Floods(t *testing.T) {
 	h := newHouse(t, []string{"/db/=" + up.URL}, withTLS)
 	is := h.token("pump")
 	good := []string{":method= GET", ":scheme= https", ":authority= h", ":path= /db/x", "authorization= Bearer " + is.Secret.Reveal()}
-	f := h.frames()
+	reset := h.frames()
 	go func() {
 		for id := uint32(1); id < 200_000; id += 2 {
-			f.request(id, true, good...)
-			if f.WriteRSTStream(id, http2.ErrCodeCancel) != nil {
+			reset.request(id, true, good...)
+			if reset.WriteRSTStream(id, http2.ErrCodeCancel) != nil {
 				return
 			}
 		}
 	}()
-	if got := f.result(1 << 30); got != "gone" {
+	if got := reset.result(1 << 30); got != "gone" {
 		t.Errorf("rapid reset: %s", got)
 	}
-	f.conn.Close()
+	reset.conn.Close()
 
-	f = h.frames()
+	f := h.frames()
 	f.head.Reset()
 	go func() {
 		f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte{}})
