@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -46,7 +45,6 @@ type hooks struct {
 func (a *app) serve(ctx context.Context, c *config, h hooks) (err error) {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	tuneMemory()
 	n, err := openNode(ctx, c, newLog(a.err, c.LogFormat, c.LogLevel))
 	if err != nil {
 		return err
@@ -75,14 +73,6 @@ func (a *app) serve(ctx context.Context, c *config, h hooks) (err error) {
 	stop() // from now on a signal has its usual effect
 	n.drain()
 	return err
-}
-
-// tuneMemory makes the heap grow by half, and not to the double, before it is cleaned: what lives long is connections, the hot
-// paths make next to no garbage, and an idle connection takes a third less memory so. Whoever sets GOGC knows better.
-func tuneMemory() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
-	}
 }
 
 // announce writes where the doors are: the ready file for programs, lines for people.
