@@ -122,7 +122,11 @@ func TestSessionsEnd(t *testing.T) {
 
 func TestSessionExpiryIsAnnounced(t *testing.T) {
 	_, addr := start(t, Config{Limits: Limits{SessionExpiry: 1000, Sessions: 1}})
-	for id, want := range map[string]uint32{"a": 1000, "b": 0} {
+	for _, one := range []struct {
+		id   string
+		want uint32
+	}{{"a", 1000}, {"b", 0}} {
+		id, want := one.id, one.want
 		if id == "b" {
 			connect(t, addr, mqtt.V311, "c", lasting).bye() // takes the only place there is
 		}
