@@ -33,7 +33,7 @@ type member struct {
 	credential.Authenticator
 	expr   *variform.Expr    // nil: it is always asked
 	source credential.Source // of types that ask a REST service
-	broken string            // why it can only reject; "" if it is well
+	broken string            // why it can let nobody in; "" if it is well. Without a source, whoever comes is a failure of its service
 	hash   scram.Hash        // scram_rest
 	rounds int               // scram_rest: iterations
 	grants *rights           // what those may who come without an ACL
@@ -142,7 +142,7 @@ func (g *Gate) enlist(old *member, a *credential.Authenticator) *member {
 	}
 	if err := g.connect(m); err != nil {
 		m.broken = err.Error()
-		g.log.Error("an authenticator cannot work: it rejects whoever comes to it", "authenticator", a.ID, "error", err)
+		g.log.Error("an authenticator cannot work: it lets nobody in", "authenticator", a.ID, "error", err)
 	}
 	return m
 }

@@ -98,6 +98,9 @@ func (g *Gate) isDue(m *member, in *Entrance) (bool, Outcome) {
 	in.Login.Zone = m.Org
 	if m.broken != "" {
 		g.notice(m, m.broken)
+		if m.leaves() {
+			return false, Outcome{}
+		}
 		return false, g.refuse(keyOf(m.ID), credential.SourceFailed, 0, &in.Evidence)
 	}
 	run, err := m.due(&in.Login)
@@ -106,6 +109,12 @@ func (g *Gate) isDue(m *member, in *Entrance) (bool, Outcome) {
 		return false, g.refuse(keyOf(m.ID), credential.PreconditionFailed, 0, &in.Evidence)
 	}
 	return run, Outcome{}
+}
+
+// leaves reports whether a broken authenticator leaves clients to the next: its service cannot be asked, which is a failure like others,
+// and its precondition, which might have kept somebody out, is not what is broken.
+func (m *member) leaves() bool {
+	return m.Type.Remote() && m.source == nil && !m.DenyOnFailure && (m.Precondition == "" || m.expr != nil)
 }
 
 // askOurs judges a token and a certificate. Whoever shows both, where the chain takes both, must be the same principal by both.

@@ -159,6 +159,7 @@ func (x *Exchange) ask(ctx context.Context, m *member) ([]credential.ScramKeys, 
 	g := x.gate
 	run, out := g.isDue(m, x.in)
 	if out.Reason != credential.OK || !run {
+		x.failed = x.failed || m.broken != ""
 		return nil, out.Reason
 	}
 	if m.Type == credential.ByScramREST {

@@ -51,7 +51,9 @@ func (g *Gate) Try(ctx context.Context, org, id string, l *credential.Login, tok
 	}
 	t := Trial{Result: "ignore", Rules: -1}
 	if m.broken != "" {
-		t.Result, t.Why = "reject", m.broken
+		if t.Why = m.broken; !m.leaves() {
+			t.Result = "reject"
+		}
 		return t, nil
 	}
 	if !g.tryPrecondition(m, l, &t) {

@@ -528,6 +528,35 @@ func TestScramGuesses(t *testing.T) {
 	}
 }
 
+// K15: an authenticator whose secrets cannot be opened lets nobody in, and stops nobody else, unless it is to deny when it fails.
+func TestBrokenAuthenticator(t *testing.T) {
+	h := newHouse(t)
+	pump := h.device("pump", "allow mqtt:* a/#")
+	s := h.restService()
+	s.set(func() { s.answers["dora"] = map[string]any{"result": "allow"} })
+	a := h.remote(s, credential.ByHTTP, func(a *credential.Authenticator, _ *credential.Backend) { a.Rank = -1 })
+	as := func() mqtt.Code {
+		return h.knock(h.addr, testkit.MQTTConfig{Version: mqtt.V5, ClientID: "dora", User: "dora", Password: "x"})
+	}
+	if code := as(); code != mqtt.Success {
+		t.Fatalf("0x%02X", byte(code))
+	}
+	h.alter(a, func(a *credential.Authenticator) { a.Sealed[len(a.Sealed)-1] ^= 1 })
+	if code := as(); code != mqtt.NotAuthorized {
+		t.Errorf("whom it knew: 0x%02X", byte(code))
+	}
+	if code := h.knock(h.addr, pump.config(mqtt.V5)); code != mqtt.Success {
+		t.Errorf("a token behind it: 0x%02X", byte(code))
+	}
+	if st, _ := h.gate.AuthenticatorStatus(credential.DefaultOrg, a.ID); st.LastError == "" {
+		t.Error("the status says nothing of it")
+	}
+	h.alter(a, func(a *credential.Authenticator) { a.DenyOnFailure = true })
+	if code := h.knock(h.addr, pump.config(mqtt.V5)); code != mqtt.NotAuthorized {
+		t.Errorf("a token behind one that denies: 0x%02X", byte(code))
+	}
+}
+
 // A flood of half-open exchanges from many sources is bounded, and over after the deadline.
 func TestScramHalfOpen(t *testing.T) {
 	h := newHouse(t, limits(Limits{Exchange: 2 * time.Second, Pending: 40, PendingSource: 40}))
