@@ -39,9 +39,9 @@ func TestClassesTellNothing(t *testing.T) {
 			want = credential.Accepted
 		case credential.AmbiguousEvidence:
 			want = credential.InvalidRequest
-		case credential.NoRule, credential.DeniedByRule:
+		case credential.NoRule, credential.DeniedByRule, credential.OutsideResources:
 			want = credential.Forbidden
-		case credential.TooManyAttempts:
+		case credential.TooManyAttempts, credential.RateLimited, credential.QuotaSpent:
 			want = credential.SlowDown
 		case credential.Unavailable, credential.Draining:
 			want = credential.CannotKnow

@@ -31,6 +31,12 @@ const (
 	SourceDenied              // a REST service refuses the client
 	PreconditionFailed        // the precondition of an authenticator could not be worked out
 	NoAuthenticator           // the chain has nobody who looks at what was shown
+	OutsideResources          // allowed by the rules, but not among the resources that credential, project or organisation are held to
+	PendingApproval           // made, but nobody has approved it yet
+	ParentEnded               // a session whose key, or whose password, is not accepted any more
+	RateLimited               // more requests a second than the credential may
+	QuotaSpent                // more requests this month than the credential may
+	OrgDisabled               // its organisation is disabled
 )
 
 var reasonNames = [...]string{
@@ -38,10 +44,11 @@ var reasonNames = [...]string{
 	"unknown_credential", "wrong_secret", "not_yet_valid", "expired", "revoked", "principal_disabled",
 	"network_refused", "unbound", "no_rule", "denied_by_rule", "kicked", "draining",
 	"bad_exchange", "unknown_user", "source_failed", "source_denied", "precondition_failed", "no_authenticator",
+	"outside_resources", "pending_approval", "parent_ended", "rate_limited", "quota_spent", "org_disabled",
 }
 
 // Reasons is the number of reasons.
-const Reasons = int(NoAuthenticator) + 1
+const Reasons = int(OrgDisabled) + 1
 
 // String returns the stable name of r, as the API and the audit log show it.
 func (r Reason) String() string {
@@ -71,9 +78,9 @@ func (r Reason) Class() Class {
 		return Accepted
 	case AmbiguousEvidence:
 		return InvalidRequest
-	case NoRule, DeniedByRule:
+	case NoRule, DeniedByRule, OutsideResources:
 		return Forbidden
-	case TooManyAttempts:
+	case TooManyAttempts, RateLimited, QuotaSpent:
 		return SlowDown
 	case Unavailable, Draining:
 		return CannotKnow

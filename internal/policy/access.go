@@ -37,17 +37,22 @@ type Access struct {
 
 // Decision is the answer to "may it".
 type Decision struct {
-	Reason credential.Reason // OK, NoRule or DeniedByRule
-	Rule   *credential.Rule  // the rule that decided, a part of the set or ACL: do not write to it; nil for NoRule
+	Reason credential.Reason // OK, NoRule, DeniedByRule or OutsideResources
+	place  int32             // of Rule in its set if it allows, counted from 1; 0 for none
+	Rule   *credential.Rule  // the rule that decided, a part of the set or ACL: do not write to it; nil for NoRule and OutsideResources
 }
 
 // Allowed reports whether the access may go on.
 func (d Decision) Allowed() bool { return d.Reason == credential.OK }
 
+// Index is the place of the rule that allowed, the first of several, in the set that
+// [Rights.Narrower] returns. It is -1 if nothing is allowed, or an ACL has allowed it.
+func (d Decision) Index() int { return int(d.place) - 1 }
+
 // Look is one rule that was looked at, for explain.
 type Look struct {
-	Side    string // "principal", "credential" or "acl"
-	Scope   string // the scope that the rule is of, or its place in the ACL: "acl[2]"
+	Side    string // "principal", "credential" or "acl"; of the bounds "resources", "project" or "organisation"
+	Scope   string // the scope that the rule is of, or its place in the ACL, "acl[2]", or in the bound, "resources[2]"; "" for the API beside a bound
 	Rule    credential.Rule
 	Matches bool
 	// Why says what did not match: "action", "template" (a variable has no usable value), "resource", "networks",
@@ -56,7 +61,8 @@ type Look struct {
 }
 
 // Rights are what an identity may: what the principal's set allows and, if the
-// credential names scopes, what the credential's set allows as well.
+// credential names scopes, what the credential's set allows as well. Of that
+// only what lies within the bounds remains.
 type Rights struct {
 	Principal  *Set
 	Credential *Set // nil: all of the principal's
@@ -64,13 +70,26 @@ type Rights struct {
 	// values: allows with them match nothing, denies all that they could.
 	Holder *Holder
 	// ACL is what somebody else has said that the identity may. If there is one,
-	// it alone decides over MQTT, and nothing else is allowed.
+	// it alone decides over MQTT, and nothing else is allowed. Of the bounds only
+	// Boundary counts beside it.
 	ACL *ACL
+	// The bounds, made by [CompileResources]: what the credential, its project and
+	// its organisation are held to. Nil is no bound, unlike nil above.
+	Selected, Project, Boundary *Set
 }
 
-// Decide asks both sides. It does not allocate, but for subscriptions and very long
-// values where rules have templates.
+// Decide asks both sides, and the bounds about what they allow. It does not allocate,
+// but for subscriptions and very long values where rules or bounds have templates.
 func (r Rights) Decide(a *Access) Decision {
+	d := r.decide(a)
+	if d.Allowed() && (r.Selected != nil || r.Project != nil || r.Boundary != nil) && !r.inBounds(a) {
+		return Decision{Reason: credential.OutsideResources}
+	}
+	return d
+}
+
+// decide is Decide without bounds.
+func (r *Rights) decide(a *Access) Decision {
 	if r.ACL != nil {
 		return r.ACL.decide(a)
 	}
@@ -79,4 +98,26 @@ func (r Rights) Decide(a *Access) Decision {
 		return d
 	}
 	return r.Credential.decide(a, r.Holder)
+}
+
+// Narrower returns the set that [Decision.Index] is a place in: the credential's
+// or, if it names no scopes, the principal's. It is nil if an ACL decides.
+func (r Rights) Narrower() *Set {
+	switch {
+	case r.ACL != nil:
+		return nil
+	case r.Credential != nil:
+		return r.Credential
+	}
+	return r.Principal
+}
+
+// Scope returns the name of the scope that the rule at an [Decision.Index] is of; "" for -1.
+// The rights must be those that decided.
+func (r Rights) Scope(index int) string {
+	s := r.Narrower()
+	if index < 0 || index >= s.Len() {
+		return ""
+	}
+	return s.rules[index].scope
 }

@@ -64,9 +64,9 @@ func (l *ACL) decide(a *Access) Decision {
 			continue
 		}
 		if r.deny {
-			return Decision{credential.DeniedByRule, r.rule}
+			return Decision{Reason: credential.DeniedByRule, Rule: r.rule}
 		}
-		return Decision{credential.OK, r.rule}
+		return Decision{Reason: credential.OK, Rule: r.rule}
 	}
 	return Decision{Reason: credential.NoRule}
 }

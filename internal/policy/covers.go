@@ -13,7 +13,7 @@ import (
 // holds all of it (action, resource, qos, retain and networks) and no
 // deny touches it. A deny of r that rules repeat, wholly within one of their
 // denies, does not count: who gets rules gets it too. Denies of rules are
-// always covered, because they only take away.
+// always covered, because they only take away. Each bound of r must hold the allow as well.
 //
 // What a template expands to is not known here, least of all for those who
 // will have the rules. So an allow with variables, and a deny of r, count with a
@@ -66,7 +66,7 @@ func (r Rights) cover(rule *credential.Rule, denies []matcher) bool {
 		return false
 	}
 	for _, m := range compile("", rule).split() {
-		if !r.Principal.cover(&m, denies) || r.Credential != nil && !r.Credential.cover(&m, denies) {
+		if !r.Principal.cover(&m, denies) || r.Credential != nil && !r.Credential.cover(&m, denies) || !r.boundsHold(&m) {
 			return false
 		}
 	}

@@ -60,6 +60,12 @@ func TestCoversIsSound(t *testing.T) { // J26
 			if d.IntN(3) == 0 {
 				rights.Credential = compileModel(t, roll(3, 15))
 			}
+			if d.IntN(3) == 0 {
+				rights.Selected = heldTo(t, roll(3, 0))
+			}
+			if d.IntN(3) == 0 {
+				rights.Boundary = heldTo(t, roll(3, 0))
+			}
 			var give []credential.Rule
 			for _, r := range roll(6, 25) {
 				give = append(give, r.Rule)

@@ -305,10 +305,11 @@ func TestDecideDoesNotAllocate(t *testing.T) {
 	set, publish := fivePublish(t)
 	all := compiled(t, from(allow("http:* /**"), "10.0.0.0/8"), allow("api:scopes:read *"), deny("mqtt:subscribe a/+/b"), allow("mqtt:subscribe +/+/c/#"))
 	subscribe, api := access(t, "mqtt subscribe a/b/c/+"), access(t, "api scopes:read /scopes/a")
+	bound := held(t, "http:/a", "mqtt:db/metrics/#", "mqtt:a/b/#", "api:*")
 	for _, c := range []struct {
 		rights Rights
 		access *Access
-	}{{Rights{Principal: set}, publish}, {Rights{Principal: all, Credential: all}, subscribe}, {Rights{Principal: all}, api}, {Rights{Principal: all}, &Access{Proto: HTTP, Verb: "GET", Resource: "/a", Source: publish.Source}}} {
+	}{{Rights{Principal: set}, publish}, {Rights{Principal: all, Credential: all}, subscribe}, {Rights{Principal: all}, api}, {Rights{Principal: all, Selected: bound, Project: bound, Boundary: bound}, subscribe}, {Rights{Principal: set, Selected: bound, Boundary: bound}, publish}, {Rights{Principal: all}, &Access{Proto: HTTP, Verb: "GET", Resource: "/a", Source: publish.Source}}} {
 		if n := testing.AllocsPerRun(100, func() {
 			if !c.rights.Decide(c.access).Allowed() {
 				t.Fatal("refused")

@@ -4,7 +4,8 @@
 // A rule allows or denies an action on a resource. Rules come in scopes, and
 // scopes are compiled to a [Set]. A set allows an [Access] if some allow
 // matches it and no deny does. What an identity may is its [Rights], two sets
-// that must both allow: its principal's and, if it names scopes, its credential's.
+// that must both allow: its principal's and, if it names scopes, its credential's;
+// and up to three bounds that it must not leave.
 //
 //	set, err := policy.Compile([]credential.Scope{{Name: "telemetry:write", Rules: []credential.Rule{
 //		{Permission: credential.Allow, Action: "mqtt:publish", Resource: "db/append/#"},
@@ -55,6 +56,29 @@
 // A rule with networks is about sources in one of them; IPv4 in IPv6 is taken
 // as IPv4. Of a source that is not known, allows with networks say nothing, and
 // denies with networks deny.
+//
+// # Bounds
+//
+// A credential, its project and its organisation can each be held to resources:
+// http:/db/query/orders/**, mqtt:sensors/hall-3/#, grpc:/pkg.Svc/*, api:/scopes/*. They
+// are compiled to a set of allows for all actions of the protocol ([CompileResources]).
+// What the rules allow must lie within one resource of each bound, or it is
+// refused as [credential.OutsideResources]. A bound allows nothing by itself, and what it does not
+// speak of is outside: a credential that is held to topics reaches no path. The
+// bounds of projects and organisations are of data, and leave the API to the rules.
+//
+// A subscription must lie within one resource of each bound as a whole, so its
+// deliveries do too. Variables stand for the same as in rules. Nobody grants
+// beyond what they are held to ([Rights.Covers]). Beside an ACL only the organisation's bound
+// counts: who has an ACL has no credential and no project.
+//
+// # What was exercised
+//
+// A [Decision] tells by which rule the access was allowed, as a place in the
+// narrower of the two sets, for whoever looks for scopes that nobody needs
+// ([Rights.Scope]). If several rules allow it is the first, so without the scopes that are
+// never named everything that was done is still allowed. But a scope may be there for what it
+// denies: that is not seen here, and without it more is allowed.
 //
 // # ACLs
 //

@@ -109,6 +109,7 @@ type matcher struct {
 	shape    shape
 	qos      byte      // bit n for QoS n
 	retain   byte      // bit 0 for not retained, bit 1 for retained
+	place    int32     // in its set, counted from 1
 	resource string    // as in the rule; the widest that it can be if it is a template
 	prefix   string    // with shapeUnder, ends with "/"; with shapeTemplate, what is as written
 	template *template // with shapeTemplate

@@ -33,20 +33,37 @@ func (b *bucket) add(m matcher) {
 // error. It copies what it keeps.
 func Compile(scopes []credential.Scope) (*Set, error) {
 	var problems credential.Problems
-	s := &Set{http: map[string]bucket{}}
 	for i := range scopes {
 		Check("scope "+scopes[i].Name+" rules", scopes[i].Rules, &problems)
 	}
 	if err := problems.Err(); err != nil {
 		return nil, err
 	}
+	var rules []matcher
 	for i := range scopes {
 		for j := range scopes[i].Rules {
-			s.rules = append(s.rules, compile(scopes[i].Name, clone(&scopes[i].Rules[j])))
+			rules = append(rules, compile(scopes[i].Name, clone(&scopes[i].Rules[j])))
 		}
 	}
+	return newSet(rules), nil
+}
+
+// newSet makes a set of rules. It keeps them.
+func newSet(rules []matcher) *Set {
+	s := &Set{rules: rules, http: map[string]bucket{}}
+	for i := range rules {
+		rules[i].place = int32(i) + 1
+	}
 	s.sort()
-	return s, nil
+	return s
+}
+
+// Len is the number of rules in the set, those that deny included. A nil set has none.
+func (s *Set) Len() int {
+	if s == nil {
+		return 0
+	}
+	return len(s.rules)
 }
 
 func clone(r *credential.Rule) *credential.Rule {
@@ -107,11 +124,11 @@ func (s *Set) decide(a *Access, h *Holder) Decision {
 		return Decision{Reason: credential.NoRule}
 	}
 	b := s.bucket(op, a)
-	if r := find(b.deny, op, a, h); r != nil {
-		return Decision{credential.DeniedByRule, r}
+	if m := find(b.deny, op, a, h); m != nil {
+		return Decision{Reason: credential.DeniedByRule, Rule: m.rule}
 	}
-	if r := find(b.allow, op, a, h); r != nil {
-		return Decision{credential.OK, r}
+	if m := find(b.allow, op, a, h); m != nil {
+		return Decision{Reason: credential.OK, place: m.place, Rule: m.rule}
 	}
 	return Decision{Reason: credential.NoRule}
 }
@@ -134,27 +151,34 @@ func (s *Set) bucket(op op, a *Access) bucket {
 }
 
 // find returns the first rule that matches an access.
-func find(rules []matcher, op op, a *Access, h *Holder) *credential.Rule {
+func find(rules []matcher, op op, a *Access, h *Holder) *matcher {
 	for i := range rules {
 		m := &rules[i]
 		if op == opAPI && !m.action.is(op, a) {
 			continue
 		}
 		if m.matches(op, a, h) {
-			return m.rule
+			return m
 		}
 	}
 	return nil
 }
 
 // Explain returns every rule of both sides and what became of it, the
-// principal's first, in the order of their scopes. Of an ACL the first that matches decides.
+// principal's first, in the order of their scopes, and those of the bounds after them. Of an ACL the
+// first that matches decides.
 func (r Rights) Explain(a *Access) []Look {
+	var looks []Look
 	if r.ACL != nil {
-		return r.ACL.explain(a)
+		looks = r.ACL.explain(a)
+	} else {
+		looks = r.Principal.explain(looks, "principal", a, r.Holder)
+		looks = r.Credential.explain(looks, "credential", a, r.Holder)
 	}
-	looks := r.Principal.explain(nil, "principal", a, r.Holder)
-	return r.Credential.explain(looks, "credential", a, r.Holder)
+	for _, b := range r.bounds() {
+		looks = b.set.explain(looks, b.side, a, r.Holder)
+	}
+	return looks
 }
 
 func (s *Set) explain(looks []Look, side string, a *Access, h *Holder) []Look {
