@@ -58,7 +58,7 @@ func LooksSecret(s string) bool {
 			continue
 		}
 		switch s[:3] {
-		case "dev", "api", "pat", "app", "sec":
+		case "dev", "api", "pat", "app", "ses", "sec":
 		default:
 			continue
 		}

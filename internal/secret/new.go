@@ -35,7 +35,7 @@ func (m maker) token(kind, id string) (Text, [32]byte, error) {
 	b = appendNumber(b, crc32.ChecksumIEEE(b))
 	t, ok := Parse(string(b))
 	if !ok {
-		return Text{}, [32]byte{}, errors.New("secret: a token needs one of the five kinds and an id of 12 base62 characters")
+		return Text{}, [32]byte{}, errors.New("secret: a token needs one of the six kinds and an id of 12 base62 characters")
 	}
 	return NewText(string(b)), t.Hash(), nil
 }

@@ -45,7 +45,7 @@ const (
 // Token is a parsed token; it refers to the text it was parsed from. It prints
 // without its secret.
 type Token struct {
-	Kind string // "dev", "api", "pat", "app", "sec"
+	Kind string // one of [Kinds]
 	// body is the first byte of id and secret. It is a pointer to one byte, so
 	// that fmt shows an address even where it may not call methods, as in
 	// another package's unexported field; a string or an array it would print.
@@ -88,9 +88,13 @@ func isHead(s string) bool {
 	return len(s) >= bodyAt && s[:len(prefix)] == prefix && s[bodyAt-1] == '_' && isKind(s[len(prefix):bodyAt-1])
 }
 
+// Kinds lists the kinds of tokens: of a device, an API key, a personal access
+// token, an application key, a session, and an OAuth client's secret.
+func Kinds() []string { return []string{"dev", "api", "pat", "app", "ses", "sec"} }
+
 func isKind(k string) bool {
 	switch k {
-	case "dev", "api", "pat", "app", "sec":
+	case "dev", "api", "pat", "app", "ses", "sec":
 		return true
 	}
 	return false

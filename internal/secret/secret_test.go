@@ -39,7 +39,7 @@ func TestParseReadsVectors(t *testing.T) {
 }
 
 func TestTokenIsReadBack(t *testing.T) {
-	for _, kind := range []string{"dev", "api", "pat", "app", "sec"} {
+	for _, kind := range Kinds() {
 		text, hash, err := New(kind, "0123456789Az")
 		if err != nil {
 			t.Fatal(err)
