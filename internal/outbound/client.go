@@ -3,10 +3,12 @@ package outbound
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"cardea/internal/credential"
@@ -18,6 +20,8 @@ type Config struct {
 	// are link-local, unspecified, multicast, reserved or a cloud's own are never called.
 	Networks []netip.Prefix
 
+	Roots *x509.CertPool // who vouches for webhooks and the mail server; nil: whom the system trusts
+
 	Log *slog.Logger     // nil: none
 	Now func() time.Time // for expire_at and the circuits; nil: the system's clock
 }
@@ -25,6 +29,7 @@ type Config struct {
 // Client calls others. It implements [credential.Sources]. Its methods may be called from any goroutine.
 type Client struct {
 	guard guard
+	roots *x509.CertPool
 	log   *slog.Logger
 	now   func() time.Time
 }
@@ -39,7 +44,7 @@ func New(c Config) *Client {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Client{guard: newGuard(c.Networks), log: c.Log, now: c.Now}
+	return &Client{guard: newGuard(c.Networks), roots: c.Roots, log: c.Log, now: c.Now}
 }
 
 // Check implements [credential.Sources].
@@ -68,7 +73,14 @@ func (c *Client) HTTP(config *tls.Config, timeout time.Duration) *http.Client {
 	if config == nil {
 		config = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
-	dialer := c.dialer()
+	return c.client(c.guard.control, config, timeout)
+}
+
+// control is [net.Dialer.ControlContext].
+type control func(ctx context.Context, network, address string, c syscall.RawConn) error
+
+func (c *Client) client(guarded control, config *tls.Config, timeout time.Duration) *http.Client {
+	dialer := &net.Dialer{ControlContext: guarded}
 	return &http.Client{
 		Timeout: timeout,
 		Transport: &http.Transport{

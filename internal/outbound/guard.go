@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -111,12 +112,33 @@ func (e errGuarded) Error() string { return fmt.Sprintf("%s is not called: it is
 
 // control is the guard of a [net.Dialer].
 func (g guard) control(_ context.Context, _, address string, _ syscall.RawConn) error {
+	return look(address, g.check)
+}
+
+// plain is the guard of a dialer for a webhook that is called without TLS: what is sent could be read and altered on the way, so
+// it goes to this machine, or to networks that the operator has named.
+func (g guard) plain(_ context.Context, _, address string, _ syscall.RawConn) error {
+	return look(address, func(addr netip.Addr) string {
+		if why := g.check(addr); why != "" || len(g.networks) > 0 || addr.IsLoopback() {
+			return why
+		}
+		return "neither loopback nor in backend_networks, and the URL is not https"
+	})
+}
+
+func look(address string, check func(netip.Addr) string) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return errGuarded{address, "no address"}
 	}
-	if why := g.check(to.Addr()); why != "" {
+	if why := check(to.Addr()); why != "" {
 		return errGuarded{to.Addr().String(), why}
 	}
 	return nil
+}
+
+// isLoopback reports whether a host, in lower case, is said to be this machine. Where it matters the address is looked at again.
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback() || strings.TrimSuffix(host, ".") == "localhost"
 }
