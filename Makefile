@@ -87,7 +87,7 @@ if [ -n "$$missing" ]; then echo "installing Debian packages:$$missing"; \
 endef
 
 deps-test: deps-js
-	$(call install,curl=curl openssl=openssl nginx=nginx-light initdb=postgresql psql=postgresql-client git=git mosquitto=mosquitto mosquitto_pub=mosquitto-clients)
+	$(call install,python3=python3 curl=curl openssl=openssl nginx=nginx-light initdb=postgresql psql=postgresql-client git=git mosquitto=mosquitto mosquitto_pub=mosquitto-clients)
 
 # MQTT.js, a client that tests drive; kept apart from everything that is ours
 MQTTJS := 5.16.0

@@ -30,11 +30,23 @@ type client struct {
 	http  *http.Client
 	base  string
 	token string
+	org   string // to act in; "": the server's own choice
 	where string // for messages: "the server of ./cardea-data"
 }
 
+// socketBase is what stands for the server in requests by the socket.
+const socketBase = "http://cardea"
+
 // client returns what --server, CARDEA_SERVER or the data folder say.
 func (a *app) client() (*client, error) {
+	c, err := a.anyClient()
+	if err == nil {
+		c.org = firstOf(a.org, a.getenv("CARDEA_ORG"))
+	}
+	return c, err
+}
+
+func (a *app) anyClient() (*client, error) {
 	server := a.server
 	if server == "" && a.data == "" {
 		server = a.getenv("CARDEA_SERVER")
@@ -53,7 +65,7 @@ func socketClient(data string) (*client, error) {
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return dialSocket(ctx, path)
 	}}
-	return &client{http: &http.Client{Transport: transport}, base: "http://cardea", where: data}, nil
+	return &client{http: &http.Client{Transport: transport}, base: socketBase, where: data}, nil
 }
 
 func notRunning(data string) error {
@@ -61,16 +73,39 @@ func notRunning(data string) error {
 }
 
 func (a *app) remoteClient(server string) (*client, error) {
-	u, err := url.Parse(server)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
-		return nil, usagef("--server must be an http:// or https:// URL without user information")
-	}
 	token := strings.TrimSpace(a.getenv("CARDEA_TOKEN"))
 	if token == "" {
-		return nil, usagef("--server needs a token in the environment variable CARDEA_TOKEN")
+		saved, err := readLoginFile()
+		if err != nil {
+			return nil, err
+		}
+		if saved == nil || saved.Server != strings.TrimSuffix(server, "/") {
+			if err := checkServer(server); err != nil {
+				return nil, err
+			}
+			return nil, usagef("--server needs a token in the environment variable CARDEA_TOKEN, or a session: cardea login NAME")
+		}
+		token = saved.Token.Reveal()
+	}
+	return a.connect(server, token)
+}
+
+// checkServer refuses what is no URL of a server, and what would send a secret in the clear.
+func checkServer(server string) error {
+	u, err := url.Parse(server)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
+		return usagef("--server must be an http:// or https:// URL without user information")
 	}
 	if u.Scheme == "http" && !isLoopback(net.JoinHostPort(u.Hostname(), "80")) {
-		return nil, usagef("--server %s would send the token in the clear: use https://", server)
+		return usagef("--server %s would send the token in the clear: use https://", server)
+	}
+	return nil
+}
+
+// connect returns a client for a server on the network; token may be empty.
+func (a *app) connect(server, token string) (*client, error) {
+	if err := checkServer(server); err != nil {
+		return nil, err
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.Proxy = http.ProxyFromEnvironment
@@ -115,11 +150,16 @@ func (c *client) post(ctx context.Context, path string, in, out any) error {
 
 // call sends one request. in and out are JSON; either may be nil.
 func (c *client) call(ctx context.Context, method, path string, in, out any) error {
+	return c.callOnce(ctx, method, path, "", in, out)
+}
+
+// callOnce is call with an Idempotency-Key, by which the request can be repeated; "" for none.
+func (c *client) callOnce(ctx context.Context, method, path, key string, in, out any) error {
 	body, err := encode(in)
 	if err != nil {
 		return err
 	}
-	resp, err := c.do(ctx, method, path, body)
+	resp, err := c.send(ctx, method, path, key, body)
 	if err != nil {
 		return err
 	}
@@ -149,6 +189,10 @@ func encode(in any) (io.Reader, error) {
 
 // do sends a request and returns the answer if it is a good one; the caller closes its body.
 func (c *client) do(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	return c.send(ctx, method, path, "", body)
+}
+
+func (c *client) send(ctx context.Context, method, path, key string, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return nil, err
@@ -156,6 +200,12 @@ func (c *client) do(ctx context.Context, method, path string, body io.Reader) (*
 	req.Header.Set("Accept", "application/json")
 	if body != http.NoBody {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
+	}
+	if c.org != "" {
+		req.Header.Set("X-Cardea-Org", c.org)
 	}
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
@@ -179,7 +229,7 @@ func (c *client) lost(method string, err error) error {
 	switch {
 	case errors.Is(err, context.Canceled) && method == http.MethodGet:
 		return errors.New("interrupted")
-	case errors.Is(err, syscall.ECONNREFUSED) && c.token == "":
+	case errors.Is(err, syscall.ECONNREFUSED) && c.base == socketBase:
 		return notRunning(c.where)
 	case errors.Is(err, syscall.ECONNREFUSED) || method == http.MethodGet:
 		return fmt.Errorf("%s does not answer: %w", c.where, err)

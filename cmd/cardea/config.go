@@ -29,6 +29,7 @@ type config struct {
 	MQTTTLS         bool
 	MQTT            mqttConfig
 	EMQX            emqxConfig
+	SMTP            smtpConfig
 	HTTPTLS         bool
 	TLSCert         string // PEM files; "" is the internal CA
 	TLSKey          string
@@ -60,3 +61,6 @@ func journalPath(data string) string { return filepath.Join(data, "revocations.l
 
 // brokerPath is the folder of the embedded MQTT broker.
 func brokerPath(data string) string { return filepath.Join(data, "mqtt") }
+
+// smtpConfig is how notices are mailed. The URL may hold a password.
+type smtpConfig struct{ URL, From string }

@@ -63,7 +63,7 @@ func TestEveryOptionEverywhere(t *testing.T) {
 	}
 	for _, o := range options() {
 		switch o.name {
-		case "tls-cert", "tls-key", "mqtt-upstream-cert", "mqtt-upstream-key", "emqx-api", "emqx-api-key", "emqx-api-secret-file":
+		case "tls-cert", "tls-key", "mqtt-upstream-cert", "mqtt-upstream-key", "emqx-api", "emqx-api-key", "emqx-api-secret-file", "smtp-url", "smtp-from":
 			continue // they need each other
 		}
 		var also []string // without which it would be an error
@@ -133,6 +133,7 @@ func TestConfigProblems(t *testing.T) {
 		{args: []string{"--mqtt-upstream", "tcp://h:1", "--mqtt-upstream-ca", "x"}, want: []string{"--mqtt-upstream-ca"}},
 		{args: []string{"--mqtt-upstream", "tls://h:1", "--mqtt-upstream-cert", "x"}, want: []string{"--mqtt-upstream-cert"}},
 		{args: []string{"--mqtt-upstream", "tls://h:1", "--mqtt-upstream-password-file", "/does/not/exist"}, want: []string{"--mqtt-upstream-password-file"}},
+		{args: []string{"--smtp-url", "smtp://h"}, want: []string{"--smtp-url"}},
 		{args: []string{"--emqx-api", "emqx:18083"}, want: []string{"--emqx-api"}},
 		{args: []string{"--emqx-api", "http://u:p@h"}, want: []string{"--emqx-api"}},
 		{args: []string{"--emqx-api", "http://h", "--emqx-api-key", "k"}, want: []string{"--emqx-api"}},

@@ -15,14 +15,15 @@ import (
 
 func (a *app) credCommand() *cobra.Command {
 	return group("cred", "Credentials of every kind",
-		a.credCreate(), a.credList(), a.credShow(), a.credUpdate(), a.credRotate(), a.credRetire(), a.credExtend(),
-		a.credQuarantine(), a.credRelease(), a.credRevoke(), a.credDel())
+		a.credCreate(), a.credList(), a.credShow(), a.credUsage(), a.credExport(), a.credUpdate(), a.credRotate(), a.credRetire(), a.credExtend(),
+		a.credApprove(), a.credDeny(), a.credQuarantine(), a.credRelease(), a.credRevoke(), a.credDel())
 }
 
 func (a *app) credCreate() *cobra.Command {
 	var request view.NewCredential
 	var output, csr, expires, notBefore string
 	var login loginFlags
+	var bounds boundFlags
 	c := &cobra.Command{
 		Use:   "create PRINCIPAL",
 		Short: "Make a credential for a principal",
@@ -31,9 +32,10 @@ func (a *app) credCreate() *cobra.Command {
 		Args: exactly("PRINCIPAL"),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			request.Principal = args[0]
-			if err := checkDuration("--ttl", request.TTL); err != nil {
+			if err := checkTTL("--ttl", request.TTL); err != nil {
 				return err
 			}
+			bounds.into(&request)
 			if err := readCSR(csr, &request.CSR); err != nil {
 				return err
 			}
@@ -50,16 +52,17 @@ func (a *app) credCreate() *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&request.Kind, "kind", "", "device_token, certificate, scram, api_key or pat")
+	f.StringVar(&request.Kind, "kind", "", "device_token, certificate, scram, api_key, pat or app_key")
 	f.StringVar(&request.Name, "name", "", "`TEXT` to tell it from others")
 	f.StringVar(&request.Description, "description", "", "`TEXT` for people")
 	f.StringArrayVar(&request.Scopes, "scope", nil, "`NAME` of a scope it may use (repeatable; none: all of the principal's)")
-	f.StringVar(&request.TTL, "ttl", "", "how long it is valid: a `DURATION` such as 90d")
+	f.StringVar(&request.TTL, "ttl", "", "how long it is valid: a `DURATION` such as 90d, or never")
 	f.StringVar(&expires, "expires-at", "", "until when it is valid: a `TIME` such as 2027-01-31T00:00:00Z")
 	f.StringVar(&notBefore, "not-before", "", "from when it is valid: a `TIME`")
 	f.StringArrayVar(&request.AllowedIPs, "allowed-ip", nil, "`CIDR` or address it may come from (repeatable; none: anywhere)")
 	f.StringArrayVar(&request.Tags, "tag", nil, "`TEXT` to find it by (repeatable)")
 	f.StringVar(&request.Project, "project", "", "`TEXT` to find it by")
+	bounds.flags(c, " (repeatable; none: all that the rules allow)")
 	f.StringVar(&csr, "csr", "", "certificate: PKCS#10 request in a `FILE`")
 	f.StringVar(&request.Username, "username", "", "scram: `NAME` to log in with (default: the principal's)")
 	f.StringVar(&request.Algorithm, "algorithm", "", "scram: sha256 or sha512 (default: sha256)")
@@ -89,6 +92,11 @@ func (a *app) issue(cmd *cobra.Command, path string, request any, output string,
 	if err != nil {
 		return err
 	}
+	return a.issueBy(cmd, c, path, request, output, what, "cardea cred revoke")
+}
+
+// issueBy is issue by a client; undo is the command that ends what nobody has.
+func (a *app) issueBy(cmd *cobra.Command, c *client, path string, request any, output string, what shown, undo string) error {
 	files, err := credFiles(output, what)
 	if err != nil {
 		return err
@@ -102,7 +110,7 @@ func (a *app) issue(cmd *cobra.Command, path string, request any, output string,
 		return err
 	}
 	if err := a.keepIssued(files, issued); err != nil {
-		return fmt.Errorf("%w; credential %s was made and nobody has it: `cardea cred revoke %s`", err, issued.ID, issued.ID)
+		return fmt.Errorf("%w; credential %s was made and nobody has it: `%s %s`", err, issued.ID, undo, issued.ID)
 	}
 	return nil
 }
@@ -154,7 +162,11 @@ func (a *app) keepIssued(files keyFiles, issued view.Issued) error {
 		if len(texts) == 0 {
 			return nil
 		}
-		_, err := fmt.Fprintf(w, "\nThis is the only chance to keep this text: it is not shown again.\n\n%s", strings.Join(texts, "\n"))
+		why := "This is the only chance to keep this text: it is not shown again."
+		if issued.Kind == kindAppKey {
+			why = "Keep this text. `cardea appkey reveal` shows it again, to those who may, and leaves that in the audit log."
+		}
+		_, err := fmt.Fprintf(w, "\n%s\n\n%s", why, strings.Join(texts, "\n"))
 		return err
 	})
 }
@@ -178,7 +190,8 @@ func (a *app) saveIssued(files keyFiles, texts []string, issued view.Issued) err
 
 func writeCredential(w io.Writer, c view.CredentialView) error {
 	return details(w, "ID", c.ID, "KIND", c.Kind, "PRINCIPAL", c.Principal, "USER NAME", c.Username, "ALGORITHM", c.Algorithm, "NAME", c.Name, "DESCRIPTION", c.Description,
-		"STATUS", c.Status, "SCOPES", strings.Join(c.Scopes, " "), "ALLOWED IPS", strings.Join(c.AllowedIPs, " "),
+		"OWNER", c.Owner, "STATUS", c.Status, "SCOPES", strings.Join(c.Scopes, " "), "ALLOWED IPS", strings.Join(c.AllowedIPs, " "),
+		"RESOURCES", strings.Join(c.Resources, " "), "LIMITS", limitsText(c.Limits), "CLIENT NAME", c.ClientName, "HOME", c.Home, "DOCUMENTATION", c.Documentation,
 		"TAGS", strings.Join(c.Tags, " "), "PROJECT", c.Project, "VALID FROM", when(c.NotBefore), "EXPIRE", never(c.ExpiresAt),
 		"CREATED", when(c.CreatedAt), "BY", c.CreatedBy, "LAST USED", never(c.LastUsedAt), "QUARANTINED", when(c.QuarantinedAt), "REVOKED", when(c.RevokedAt), "REASON", cmp.Or(c.QuarantineReason, c.RevokeReason))
 }
@@ -218,9 +231,10 @@ func writeDetailed(w io.Writer, v view.CredentialView) error {
 func (a *app) credUpdate() *cobra.Command {
 	var name, description, project string
 	var scopes, tags, ips []string
+	var bounds boundFlags
 	c := &cobra.Command{
 		Use:     "update ID",
-		Short:   "Change what describes a credential, its scopes and networks: only what is said",
+		Short:   "Change what describes a credential and what it is held to: only what is said",
 		Example: "  cardea cred update 7Gq0bXv2LmNp --allowed-ip 10.1.0.0/16",
 		Args:    exactly("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -229,9 +243,12 @@ func (a *app) credUpdate() *cobra.Command {
 			patch.Name = ifSaid(said("name"), &name)
 			patch.Description = ifSaid(said("description"), &description)
 			patch.Project = ifSaid(said("project"), &project)
-			patch.Scopes = ifSaid(said("scope"), &scopes)
-			patch.Tags = ifSaid(said("tag"), &tags)
-			patch.AllowedIPs = ifSaid(said("allowed-ip"), &ips)
+			patch.Scopes = ifSaidList(said("scope"), scopes)
+			patch.Tags = ifSaidList(said("tag"), tags)
+			patch.AllowedIPs = ifSaidList(said("allowed-ip"), ips)
+			if err := a.patchBounds(cmd, args[0], &bounds, &patch); err != nil {
+				return err
+			}
 			return a.credAnswer(cmd, http.MethodPatch, at(pathCredential, args[0]), patch)
 		},
 	}
@@ -242,6 +259,7 @@ func (a *app) credUpdate() *cobra.Command {
 	f.StringArrayVar(&scopes, "scope", nil, "`NAME` of a scope; replaces all (repeatable)")
 	f.StringArrayVar(&tags, "tag", nil, "`TEXT`; replaces all (repeatable)")
 	f.StringArrayVar(&ips, "allowed-ip", nil, "`CIDR` or address; replaces all (repeatable)")
+	bounds.flags(c, "; replaces all (repeatable)")
 	return c
 }
 

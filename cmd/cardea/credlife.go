@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,50 +12,47 @@ import (
 )
 
 func (a *app) credList() *cobra.Command {
-	var kind, principal, status, tag, project, expires, unused string
+	var filter credFilter
 	c := &cobra.Command{
 		Use:     "list",
 		Short:   "List credentials, the newest first",
-		Example: "  cardea cred list --status active --expires-before 2027-01-31T00:00:00Z",
+		Example: "  cardea cred list --status active --expires-before 2027-01-31T00:00:00Z\n  cardea cred list --over-privileged 30d --suggest",
 		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			q, err := filter.query()
+			if err != nil {
+				return err
+			}
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
-			before, err := parseTime("--expires-before", expires)
-			if err != nil {
-				return err
-			}
-			since, err := parseTime("--unused-since", unused)
-			if err != nil {
-				return err
-			}
-			list, err := all[view.CredentialView](cmd.Context(), c, pathCredentials, query("kind", kind, "principal", principal,
-				"status", status, "tag", tag, "project", project, "expires_before", when(before), "unused_since", when(since)))
+			list, err := all[view.CredentialView](cmd.Context(), c, pathCredentials, q)
 			if err != nil {
 				return err
 			}
 			return a.show(list, func(w io.Writer) error { return writeCredentials(w, list) })
 		},
 	}
-	f := c.Flags()
-	f.StringVar(&kind, "kind", "", "device_token, certificate, scram, api_key or pat")
-	f.StringVar(&principal, "principal", "", "only those of the principal `NAME`")
-	f.StringVar(&status, "status", "", "active, quarantined, expired or revoked")
-	f.StringVar(&tag, "tag", "", "only those with the tag `TEXT`")
-	f.StringVar(&project, "project", "", "only those of the project `TEXT`")
-	f.StringVar(&expires, "expires-before", "", "only those that end before a `TIME`")
-	f.StringVar(&unused, "unused-since", "", "only those that were not used since a `TIME`")
+	filter.flags(c)
 	return c
 }
 
 func writeCredentials(w io.Writer, list []view.CredentialView) error {
+	head := []string{"ID", "KIND", "PRINCIPAL", "STATUS", "EXPIRE", "LAST USED", "ALGORITHM", "USER NAME", "NAME"}
+	suggest := slices.ContainsFunc(list, func(c view.CredentialView) bool { return c.Suggestion != nil })
+	if suggest {
+		head = append(head, "SUGGESTION")
+	}
 	cells := make([][]string, len(list))
 	for i, c := range list {
 		cells[i] = []string{c.ID, c.Kind, c.Principal, c.Status, never(c.ExpiresAt), never(c.LastUsedAt), c.Algorithm, strings.ReplaceAll(c.Username, " ", `\x20`), c.Name}
+		if suggest {
+			cells[i][len(cells[i])-1] = strings.ReplaceAll(c.Name, " ", `\x20`) // it is not the last any more
+			cells[i] = append(cells[i], suggestionText(c.Suggestion))
+		}
 	}
-	return table(w, []string{"ID", "KIND", "PRINCIPAL", "STATUS", "EXPIRE", "LAST USED", "ALGORITHM", "USER NAME", "NAME"}, cells)
+	return table(w, head, cells)
 }
 
 func (a *app) credRotate() *cobra.Command {

@@ -114,7 +114,7 @@ func (n *node) makeDoors() (err error) {
 func (n *node) newHTTPDoor(reserved http.Handler) (*httpdoor.Door, error) {
 	c := httpdoor.Config{
 		Gate: n.gate, TokenAuth: n.config.HTTPTokenAuth, TrustedProxies: n.config.TrustedProxies,
-		Reserved: reserved, Log: n.log,
+		Reserved: reserved, Log: n.log, QueryKeyUsed: n.noteQueryKey, Sessions: n.authority,
 	}
 	if n.config.HTTPTLS {
 		var err error
@@ -123,6 +123,15 @@ func (n *node) newHTTPDoor(reserved http.Handler) (*httpdoor.Door, error) {
 		}
 	}
 	return httpdoor.New(c)
+}
+
+// noteQueryKey is for the HTTP door.
+func (n *node) noteQueryKey(org, id, principal, route string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := n.authority.NoteQueryKey(ctx, org, id, principal, route); err != nil {
+		n.log.Warn("the audit log could not be told of a key in a query string", "credential", id, "error", err)
+	}
 }
 
 // server is an http.Server with the limits that people and the CLI need.
@@ -149,11 +158,13 @@ func (n *node) start(ctx context.Context) error {
 		return err
 	}
 	n.behind.Go(func() { n.keepHouse(behind) })
+	n.behind.Go(func() { n.everyMinute(behind) })
 	d := &n.doors
 	n.run("http", d.httpL, func(l net.Listener) error { return d.http.Serve(behind, l) })
 	n.run("grpc", d.grpcL, d.grpc.Serve)
 	n.startMQTT(behind)
 	n.startEMQX(behind)
+	n.behind.Go(func() { n.teller.Run(behind) })
 	n.run("console", d.consoleL, func(l net.Listener) error {
 		if d.console.TLSConfig != nil {
 			return d.console.ServeTLS(l, "", "")

@@ -18,32 +18,42 @@ import (
 
 func (a *app) keyCommand() *cobra.Command {
 	return group("key", "Devices with their token and certificate",
-		a.keyGen(), a.keyList(), a.keyShow(), a.keyRotate(), a.keyDel(), a.keyServerCert())
+		a.keyGen(), a.keyList(), a.keyShow(), a.keyRotate(), a.keyDel(), a.keyPrune(), a.keyServerCert())
 }
 
 func (a *app) keyGen() *cobra.Command {
-	var output, valid, csr string
+	var output, valid, csr, from string
 	var scopes []string
 	c := &cobra.Command{
 		Use:     "gen ID",
-		Short:   "Make a device with a token and a certificate",
-		Example: "  cardea key gen myapp01 --output ./myapp01",
-		Args:    exactly("ID"),
+		Short:   "Make a device with a token and a certificate, or many from a list",
+		Example: "  cardea key gen myapp01 --output ./myapp01\n  cardea key gen --from devices.csv --output keys.zip",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if from != "" {
+				return exactly()(cmd, args)
+			}
+			return exactly("ID")(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			request := view.NewKey{ID: args[0], Valid: valid, Scopes: scopes}
 			if err := checkDuration("--valid", valid); err != nil {
 				return err
 			}
+			if from != "" {
+				return a.generateMany(cmd.Context(), from, output, valid, scopes)
+			}
+			request := view.NewKey{ID: args[0], Valid: valid, Scopes: scopes}
 			if err := readCSR(csr, &request.CSR); err != nil {
 				return err
 			}
 			return a.generate(cmd.Context(), output, request)
 		},
 	}
-	c.Flags().StringVarP(&output, "output", "o", "", "`PREFIX` of the files: PREFIX_cert.pem, PREFIX_key.pem, PREFIX_token")
+	c.Flags().StringVarP(&output, "output", "o", "", "`PREFIX` of the files: PREFIX_cert.pem, PREFIX_key.pem, PREFIX_token; with --from a folder, or a file that ends in .zip")
+	c.Flags().StringVar(&from, "from", "", "`FILE` with the IDs of many devices: one a line, or the column id of a .csv")
 	c.Flags().StringVar(&valid, "valid", "1095d", "how long both are valid: a `DURATION` such as 1095d or 12h")
 	c.Flags().StringArrayVar(&scopes, "scope", nil, "`NAME` of a scope that it may use (repeatable; default: the role device)")
 	c.Flags().StringVar(&csr, "csr", "", "PKCS#10 request in a `FILE`; then the private key never leaves the device")
+	c.MarkFlagsMutuallyExclusive("from", "csr")
 	return c
 }
 
@@ -55,6 +65,14 @@ func checkDuration(flag, value string) error {
 		return usagef("%s: %w", flag, err)
 	}
 	return nil
+}
+
+// checkTTL is checkDuration for what may also be "never".
+func checkTTL(flag, value string) error {
+	if value == "never" {
+		return nil
+	}
+	return checkDuration(flag, value)
 }
 
 func readCSR(path string, csr *string) error {

@@ -281,6 +281,7 @@ func (c *config) check(problems *credential.Problems) {
 	}
 	c.checkMQTT(problems)
 	c.checkEMQX(problems)
+	c.checkSMTP(problems)
 	c.checkPorts(problems)
 }
 

@@ -34,7 +34,7 @@ func (o option) env() string {
 
 // options is the table of everything that `cardea serve` can be told.
 func options() []option {
-	return slices.Concat(doorOptions(), mqttOptions(), emqxOptions(), tlsOptions(), nodeOptions())
+	return slices.Concat(doorOptions(), mqttOptions(), emqxOptions(), noticeOptions(), tlsOptions(), nodeOptions())
 }
 
 func doorOptions() []option {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -27,12 +28,14 @@ const (
 // reach a server.
 type app struct {
 	in       io.Reader
+	lines    *bufio.Reader // of in, once a command has read a line of it
 	out, err io.Writer
 	getenv   func(string) string
 
 	json   bool   // --json
 	data   string // --data: folder of a local server
 	server string // --server: URL of any other
+	org    string // --org: organisation to act in
 	cacert string // --cacert: certificate that --server is checked against
 }
 
@@ -80,11 +83,14 @@ func (a *app) root() *cobra.Command {
 	flags.BoolVar(&a.json, "json", false, "answer in JSON")
 	flags.StringVar(&a.data, "data", "", "data folder of the server (default ./cardea-data, or CARDEA_DATA)")
 	flags.StringVar(&a.server, "server", "", "URL of another server, used with the token in CARDEA_TOKEN (default CARDEA_SERVER)")
+	flags.StringVar(&a.org, "org", "", "organisation to act in, by the local administrator (default CARDEA_ORG, or default)")
 	flags.StringVar(&a.cacert, "cacert", "", "certificate that --server must be signed by (default CARDEA_CACERT, or the system's)")
 	root.AddCommand(
 		a.serveCommand(), a.demoCommand(),
-		a.keyCommand(), a.principalCommand(), a.credCommand(), a.scopeCommand(), a.roleCommand(), a.routeCommand(),
-		a.authenticatorCommand(), a.sessionCommand(), a.auditCommand(), a.verifyCommand(), a.explainCommand(), a.variformCommand(),
+		a.orgCommand(), a.projectCommand(), a.keyCommand(), a.principalCommand(), a.userCommand(), a.credCommand(), a.appkeyCommand(), a.inventoryCommand(), a.scopeCommand(), a.roleCommand(), a.kindPolicyCommand(), a.routeCommand(),
+		a.loginCommand(), a.logoutCommand(), a.meCommand(), a.tokenCommand(),
+		a.formatCommand(), a.importCommand(), a.webhookCommand(),
+		a.authenticatorCommand(), a.sessionCommand(), a.auditCommand(), a.verifyCommand(), a.explainCommand(), a.scanCommand(), a.variformCommand(),
 		a.adminCommand(), a.keystoreCommand(), a.backupCommand(), a.restoreCommand(), a.doctorCommand(), a.versionCommand(),
 	)
 	return root

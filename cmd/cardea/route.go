@@ -40,15 +40,18 @@ func (a *app) routeList() *cobra.Command {
 }
 
 func (a *app) routeAdd() *cobra.Command {
-	return &cobra.Command{
+	var queryKey bool
+	c := &cobra.Command{
 		Use:     "add PREFIX URL",
 		Short:   "Send a path prefix to an upstream, from now on",
 		Example: "  cardea route add /db/ http://127.0.0.1:8086",
 		Args:    exactly("PREFIX", "URL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.act(cmd, http.MethodPost, pathRoutes, view.NewRoute{Prefix: args[0], Upstream: args[1]}, "added")
+			return a.act(cmd, http.MethodPost, pathRoutes, view.NewRoute{Prefix: args[0], Upstream: args[1], QueryKey: queryKey}, "added")
 		},
 	}
+	c.Flags().BoolVar(&queryKey, "query-key", false, "take application keys as ?appKey= too, for old clients; each use is a warning")
+	return c
 }
 
 func (a *app) routeDel() *cobra.Command {

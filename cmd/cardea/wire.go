@@ -44,6 +44,7 @@ type node struct {
 	doors     doors
 	broker    *broker.Broker     // behind the MQTT door; nil if that is somebody else's
 	external  *mqttdoor.External // that one, if so
+	teller    *jobs.Teller       // tells webhooks and people of events
 	emqx      *jobs.EMQX         // tells an EMQX cluster; nil if there is none
 	closers   []io.Closer        // what a demo has put behind the doors
 
@@ -132,11 +133,18 @@ func (n *node) openCore(ctx context.Context) (err error) {
 	if n.gate, err = n.newGate(ctx, ring); err != nil {
 		return err
 	}
+	by, err := n.makeNotifier()
+	if err != nil {
+		return err
+	}
 	n.authority, err = authority.New(authority.Config{
 		Store: n.store, Gate: n.gate, Ring: ring, CA: ca, Log: n.log, Routes: n.config.Routes,
-		Sources: n.outbound, Listeners: n.doors.mqttNames,
+		Sources: n.outbound, Notifier: by, Listeners: n.doors.mqttNames,
 	})
 	if err != nil {
+		return err
+	}
+	if err := n.makeTeller(by); err != nil {
 		return err
 	}
 	if err := n.authority.CheckRoutes(ctx); err != nil { // two upstreams for one path: which one was meant is not ours to guess
@@ -174,8 +182,13 @@ func (n *node) newGate(ctx context.Context, ring *keyring.Ring) (*gate.Gate, err
 		Store: n.store, Signer: signer, Keys: publics, Issuer: "cardea:" + instance,
 		CacheBytes: n.config.CacheBytes, Staleness: n.config.Staleness, StaticRoutes: n.config.Routes,
 		Log: n.log, Clock: gate.NewClock(high, nil, nil),
-		Open: ring.Open, FakeSalt: fake, Sources: n.outbound,
+		Open: ring.Open, FakeSalt: fake, Sources: n.outbound, Near: n.noteQuota,
 	})
+}
+
+// noteQuota has the authority record what the gate has found. The gate counts only when everything is open.
+func (n *node) noteQuota(ctx context.Context, q gate.Quota) error {
+	return n.authority.NoteQuota(ctx, authority.QuotaNote{Org: q.Org, Credential: q.Credential, Month: q.Month, Used: q.Used, Limit: q.Limit})
 }
 
 // clockMark is the latest time at which a change is known to have been made: what had expired by
@@ -213,6 +226,9 @@ func (n *node) close() {
 	n.doors.close()
 	for _, c := range slices.Backward(n.closers) {
 		_ = c.Close() // nobody needs it any more
+	}
+	if n.api != nil {
+		n.api.Drain()
 	}
 	if n.broker != nil {
 		if err := n.broker.Close(); err != nil {
@@ -253,11 +269,21 @@ func (n *node) readiness() error {
 	return n.store.Writable(ctx)
 }
 
+// prune removes what is over, some of it at a time, so that changes go on meanwhile.
+func (n *node) prune(ctx context.Context) error {
+	for {
+		removed, err := n.store.Prune(ctx, time.Now())
+		if err != nil || removed == 0 {
+			return err
+		}
+	}
+}
+
 // keepHouse forgets what is over, at the start and every hour.
 func (n *node) keepHouse(ctx context.Context) {
 	for {
 		err := n.store.Exclusive(ctx, "house", func(ctx context.Context) error {
-			_, err := n.store.Prune(ctx, time.Now())
+			err := n.prune(ctx)
 			return errors.Join(err, n.authority.Sweep(ctx))
 		})
 		if err != nil && ctx.Err() == nil {
@@ -267,6 +293,28 @@ func (n *node) keepHouse(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-time.After(time.Hour):
+		}
+	}
+}
+
+// everyMinute does what is due by the clock; what is for one node at a time is done by one.
+func (n *node) everyMinute(ctx context.Context) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for what, work := range map[string]func(context.Context) error{
+			"sessions that are over": n.authority.SweepSessions,
+			"notices":                func(ctx context.Context) error { return n.store.Exclusive(ctx, "notices", n.authority.Notices) },
+			"uses of credentials":    func(ctx context.Context) error { return n.store.Exclusive(ctx, "use", n.authority.WatchUse) },
+		} {
+			if err := work(ctx); err != nil && ctx.Err() == nil {
+				n.log.Warn("what is due each minute was not done; it is tried again in a minute", "work", what, "error", err)
+			}
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"path"
 	"runtime"
@@ -21,8 +22,9 @@ import (
 // caller is who asks, as the handlers get it.
 type caller struct {
 	authority.Caller
-	id     *gate.Identity // nil: the local administrator
+	id     *gate.Identity // nil: the local administrator, or anybody where no credential is needed
 	source string
+	addr   netip.Addr // source; invalid for the socket
 }
 
 type callerKey struct{}
@@ -40,7 +42,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.write(out)
 		return
 	}
-	c, p := s.admit(r, request)
+	c, p := s.admit(h, r, request)
 	if p == nil {
 		p = s.route(r)
 	}
@@ -84,35 +86,94 @@ func isSecretName(name string) bool {
 	return false
 }
 
-// admit is the one place where a request is let in or refused.
-func (s *server) admit(r *http.Request, request string) (*caller, *problem) {
+// admit is the one place where a request is let in or refused. What limits leave the caller goes into the header of the answer.
+func (s *server) admit(h http.Header, r *http.Request, request string) (*caller, *problem) {
+	org, p := namedOrg(r)
+	if p != nil {
+		return nil, p
+	}
+	if s.open[r.Method+" "+r.URL.Path] {
+		return s.visitor(r, org, request), nil
+	}
 	if s.isLocal {
-		return &caller{Caller: authority.Caller{
-			Org: credential.DefaultOrg, Rights: authority.RightsOfLocal(), Local: true,
-			Actor: credential.Actor{Principal: "local", Source: "socket", Door: "api", Request: request},
-		}, source: "socket"}, nil
+		c, err := s.api.Authority.LocalCaller(r.Context(), org, credential.Actor{Principal: "local", Source: "socket", Door: "api", Request: request})
+		if err != nil {
+			return nil, problemOf(err, "header", false)
+		}
+		return &caller{Caller: c, source: "socket"}, nil
 	}
 	ev, reason := s.evidence(r)
 	if reason != credential.OK {
 		return nil, refusal(reason, 0)
 	}
 	id, out := s.api.Gate.Authenticate(r.Context(), &ev)
+	if a := out.Allowance; a != nil {
+		h.Set("RateLimit-Policy", a.Policy())
+		h.Set("RateLimit", a.Remaining(out.Reason))
+	}
 	if out.Reason != credential.OK {
 		return nil, refusal(out.Reason, out.RetryAfter)
+	}
+	if org != "" && org != id.Org {
+		return nil, badField(http.StatusBadRequest, "header."+headerOrg, "is not the organisation of the credential: a credential acts in its own")
 	}
 	source := ""
 	if ev.Source.IsValid() {
 		source = ev.Source.String()
 	}
-	return &caller{id: id, source: source, Caller: authority.Caller{
-		Org: id.Org, Rights: s.api.Gate.Rights(id),
+	return &caller{id: id, source: source, addr: ev.Source, Caller: authority.Caller{
+		Org: id.Org, Rights: s.api.Gate.Rights(id), Exercised: func(scope string) { s.api.Gate.Exercised(id, scope) },
 		Actor: credential.Actor{Principal: id.Principal, Credential: id.Credential, Source: source, Door: "api", Request: request},
 	}}, nil
 }
 
+// visitor is anybody, for what needs no credential. They may nothing; org is the one that they name, or "".
+func (s *server) visitor(r *http.Request, org, request string) *caller {
+	c := &caller{source: "socket", Caller: authority.Caller{Org: org, Actor: credential.Actor{Door: "api", Request: request}}}
+	if !s.isLocal {
+		c.addr, c.source = s.api.ClientAddr(r), ""
+	}
+	if c.addr.IsValid() {
+		c.source = c.addr.String()
+	}
+	c.Actor.Source = c.source
+	return c
+}
+
+// routeOf is what uses of the API are counted by: the first part of a path that it has, as in /api/v1/credentials.
+func (s *server) routeOf(path string) string {
+	for _, base := range []string{prefix, "/backend"} {
+		if rest, ok := strings.CutPrefix(path, base+"/"); ok {
+			noun, _, _ := strings.Cut(rest, "/")
+			if s.nouns[noun] {
+				return path[:len(base)+1+len(noun)]
+			}
+			return base
+		}
+	}
+	return ""
+}
+
+// headerOrg names the organisation to act in.
+const headerOrg = "X-Cardea-Org"
+
+// namedOrg reads it; "" if none is named.
+func namedOrg(r *http.Request) (string, *problem) {
+	switch named := r.Header.Values(headerOrg); {
+	case len(named) == 0:
+		return "", nil
+	case len(named) > 1: // H21
+		return "", badField(http.StatusBadRequest, "header."+headerOrg, "is there more than once")
+	case named[0] == "":
+		return "", badField(http.StatusBadRequest, "header."+headerOrg, "is empty")
+	default:
+		return named[0], nil
+	}
+}
+
 // evidence reads the bearer token or the API key, and the client certificate of the connection. Cookies count for nothing.
 func (s *server) evidence(r *http.Request) (gate.Evidence, credential.Reason) {
-	ev := gate.Evidence{Source: s.api.ClientAddr(r), Door: "api"}
+	ev := gate.Evidence{Source: s.api.ClientAddr(r), Door: "api", Route: s.routeOf(r.URL.Path)}
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
 		ev.Certificate = r.TLS.VerifiedChains[0][0]
 	}

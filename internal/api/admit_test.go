@@ -329,7 +329,7 @@ func TestBrokenAnswerIsSeen(t *testing.T) {
 	for i, end := range []func() error{func() error { return errTest }, func() error { panic("x") }} {
 		path := fmt.Sprintf("/broken%d", i)
 		handle(w.api.remote, op{id: path, method: "GET", path: path}, func(_ context.Context, c *caller, _ *struct{}) (*streamOut, error) {
-			return w.api.remote.stream(c, "text/plain", func(_ context.Context, out io.Writer) error {
+			return w.api.remote.stream(c, "text/plain", "events:read", "/events/*", func(_ context.Context, out io.Writer) error {
 				io.WriteString(out, "half of it\n")
 				return end()
 			}), nil
@@ -349,7 +349,7 @@ func TestRevocationCutsALongAnswer(t *testing.T) {
 	w.as(reader, "GET", "/whoami", nil).into(&who)
 	ended := make(chan struct{})
 	handle(w.api.remote, op{id: "long", method: "GET", path: "/long"}, func(_ context.Context, c *caller, _ *struct{}) (*streamOut, error) {
-		return w.api.remote.stream(c, "text/plain", func(ctx context.Context, out io.Writer) error {
+		return w.api.remote.stream(c, "text/plain", "events:read", "/events/*", func(ctx context.Context, out io.Writer) error {
 			defer close(ended)
 			for ctx.Err() == nil { // more than any buffer holds, to a peer that does not read
 				if _, err := io.WriteString(out, strings.Repeat("x", 64<<20)); err != nil {

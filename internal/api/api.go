@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -48,6 +49,10 @@ type API struct {
 	Config
 	remote, local, backend *server
 	public                 http.Handler
+	codes                  attempts // wrong ones of invitations
+	reports                attempts // of leaks, right or not
+	leaking                chan struct{}
+	working                sync.WaitGroup
 }
 
 // New returns an API.
@@ -64,7 +69,7 @@ func New(c Config) (*API, error) {
 	if c.ClientAddr == nil {
 		c.ClientAddr = peerAddr
 	}
-	a := &API{Config: c}
+	a := &API{Config: c, leaking: make(chan struct{}, maxLeaking)}
 	a.remote = newServer(a, false)
 	a.local = newServer(a, true)
 	a.backend = newBackend(a)

@@ -27,6 +27,7 @@ func (a *API) Backend() http.Handler { return a.backend }
 
 func newBackend(a *API) *server {
 	s := &server{api: a, mux: http.NewServeMux()}
+	s.nouns = map[string]bool{"emqx": true}
 	s.emqx("authn", s.emqxAuthn)
 	s.emqx("authz", s.emqxAuthz)
 	s.emqx("scram", s.emqxScram)

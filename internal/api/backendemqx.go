@@ -36,7 +36,7 @@ func (s *server) emqxAuthn(r *http.Request, c *caller, f form) (any, *problem) {
 	if !ok {
 		return deny(badPeerHost), nil
 	}
-	id, out := s.api.Gate.Authenticate(r.Context(), &gate.Evidence{Token: token, Source: source, Door: doorEMQX})
+	id, out := s.api.Gate.Authenticate(r.Context(), &gate.Evidence{Token: token, Source: source, Door: doorEMQX, Route: doorEMQX, Client: f["clientid"]})
 	if out.Reason.Class() == credential.CannotKnow {
 		return nil, refusal(out.Reason, out.RetryAfter)
 	}
@@ -93,7 +93,11 @@ func (s *server) judgeEMQX(ctx context.Context, org string, f form, a *policy.Ac
 		return g.Authorize(id, a).Reason, 0
 	}
 	if token := f["username"]; strings.HasPrefix(token, tokenPrefix) {
-		return g.Verify(ctx, org, &gate.Evidence{Token: token, Source: a.Source, Door: doorEMQX}, a, false).Reason, 0
+		v := g.Verify(ctx, org, &gate.Evidence{Token: token, Source: a.Source, Door: doorEMQX}, a, false)
+		if v.Allowed {
+			g.Exercised(v.Identity, v.Scope)
+		}
+		return v.Reason, 0
 	}
 	return credential.NoCredential, 0
 }

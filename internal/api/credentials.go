@@ -22,18 +22,6 @@ type newCredentialsIn struct {
 	BodyIn[view.NewCredentials]
 }
 
-type listCredentialsIn struct {
-	PageIn
-	Kind          string    `query:"kind" enum:"device_token,certificate,scram,api_key,pat"`
-	Principal     string    `query:"principal" doc:"Name or id"`
-	Status        string    `query:"status" enum:"active,quarantined,expired,revoked"`
-	Tag           string    `query:"tag"`
-	Project       string    `query:"project"`
-	Scope         string    `query:"scope" doc:"Only those that name it"`
-	ExpiresBefore time.Time `query:"expires_before"`
-	UnusedSince   time.Time `query:"unused_since" doc:"Not used since then, never used ones included"`
-}
-
 type patchCredentialIn struct {
 	IDIn
 	MatchIn
@@ -71,6 +59,21 @@ type releaseIn struct {
 	OptionalIn[view.Release]
 }
 
+type previewIn struct {
+	BodyIn[view.NewCredential]
+}
+
+type approveIn struct {
+	IDIn
+	MatchIn
+	OptionalIn[view.Approve]
+}
+
+type denyIn struct {
+	IDIn
+	BodyIn[view.Deny]
+}
+
 type deleteCredentialIn struct {
 	IDIn
 	ReasonIn
@@ -81,6 +84,7 @@ type (
 	credentialsOut = reply[view.Page[view.CredentialView]]
 	extendedOut    = reply[view.Extended]
 	quarantinedOut = reply[view.Quarantined]
+	previewOut     = reply[view.Preview]
 	issuedOut      = reply[view.Issued]
 	issuedListOut  = reply[view.IssuedList]
 )
@@ -88,6 +92,8 @@ type (
 func (s *server) credentials() {
 	s.issuing()
 	s.reading()
+	s.inventory()
+	s.approving()
 	s.isolating()
 	s.ending()
 }
@@ -106,6 +112,20 @@ func (s *server) issuing() {
 		n.Idempotency = in.Key
 		i, err := auth.CreateCredential(ctx, c.Caller, n)
 		return s.issued(i, err)
+	})
+	handle(s, op{
+		id: "previewCredential", method: http.MethodPost, path: "/credentials/preview", summary: "Say what would be issued, and make nothing",
+		right: "credentials:create on /credentials/PRINCIPAL", example: `{"kind":"pat","principal":"alice","ttl":"90d"}`,
+	}, func(ctx context.Context, c *caller, in *previewIn) (*previewOut, error) {
+		n, err := newCredential("", in.Body)
+		if err != nil {
+			return nil, err
+		}
+		p, err := auth.PreviewCredential(ctx, c.Caller, n)
+		if err != nil {
+			return nil, err
+		}
+		return answer(preview(&p)), nil
 	})
 	handle(s, op{
 		id: "createCredentials", method: http.MethodPost, path: "/credentials/batch", summary: "Issue up to 500 tokens or SCRAM credentials, all or none",
@@ -152,12 +172,17 @@ func (s *server) reading() {
 		id: "listCredentials", method: http.MethodGet, path: "/credentials", summary: "List credentials, the newest first",
 		right: "credentials:read on /credentials/*, or on /credentials/PRINCIPAL with that filter", example: "kind=device_token&status=active&tag=hall-3",
 	}, func(ctx context.Context, c *caller, in *listCredentialsIn) (*credentialsOut, error) {
-		list, next, err := auth.Credentials(ctx, c.Caller, credential.CredentialFilter{
-			Kind: credential.Kind(in.Kind), Principal: in.Principal, Scope: in.Scope, Status: in.Status, Tag: in.Tag, Project: in.Project,
-			ExpiresBefore: in.ExpiresBefore, UnusedSince: in.UnusedSince, Cursor: in.Cursor, Limit: in.Limit,
-		})
-		now := s.api.Now()
-		return answer(view.NewPage(list, next, func(l credential.Listed) view.CredentialView { return view.FromListed(l, now) })), err
+		f, since, err := in.filter(s.api.Now())
+		if err != nil {
+			return nil, err
+		}
+		f.Cursor, f.Limit = in.Cursor, in.Limit
+		list, next, err := auth.Credentials(ctx, c.Caller, f)
+		if err != nil {
+			return nil, err
+		}
+		views, err := s.listed(ctx, c, list, since)
+		return answer(view.Page[view.CredentialView]{Items: views, NextCursor: next}), err
 	})
 	handle(s, op{
 		id: "getCredential", method: http.MethodGet, path: "/credentials/{id}", summary: "Show a credential with the use of each version",
@@ -167,7 +192,7 @@ func (s *server) reading() {
 		return tagged(s.detailed(d), d.Version), err
 	})
 	handle(s, op{
-		id: "patchCredential", method: http.MethodPatch, path: "/credentials/{id}", summary: "Change the description, scopes and networks",
+		id: "patchCredential", method: http.MethodPatch, path: "/credentials/{id}", summary: "Change what describes a credential and what it is held to",
 		right: "credentials:update on /credentials/PRINCIPAL", example: `{"tags":["hall-3"],"allowed_ips":["10.1.0.0/16"]}`,
 	}, func(ctx context.Context, c *caller, in *patchCredentialIn) (*credentialOut, error) {
 		version, err := in.version()
@@ -182,6 +207,42 @@ func (s *server) reading() {
 		cred, err := auth.UpdateCredential(ctx, c.Caller, in.ID, p)
 		return s.shown(ctx, c, cred, err)
 	})
+}
+
+func (s *server) approving() {
+	auth := s.api.Authority
+	handle(s, op{
+		id: "approveCredential", method: http.MethodPost, path: "/credentials/{id}/approve",
+		summary: "Approve a pending credential: from the answer on it works. The caller must be allowed what it may; nobody approves their own",
+		right:   "credentials:approve on /credentials/PRINCIPAL", example: `{"reason":"for the nightly export"}`,
+	}, func(ctx context.Context, c *caller, in *approveIn) (*credentialOut, error) {
+		version, err := in.version()
+		if err != nil {
+			return nil, err
+		}
+		reason := ""
+		if in.Body != nil {
+			reason = in.Body.Reason
+		}
+		cred, err := auth.Approve(ctx, c.Caller, in.ID, reason, version)
+		return s.shown(ctx, c, cred, err)
+	})
+	handle(s, op{
+		id: "denyCredential", method: http.MethodPost, path: "/credentials/{id}/deny", summary: "End a pending credential for good",
+		right: "credentials:approve on /credentials/PRINCIPAL", example: `{"reason":"ask for fewer scopes"}`,
+	}, func(ctx context.Context, c *caller, in *denyIn) (*credentialOut, error) {
+		cred, err := auth.Deny(ctx, c.Caller, in.ID, in.Body.Reason)
+		return s.shown(ctx, c, cred, err)
+	})
+}
+
+func preview(p *authority.Preview) view.Preview {
+	v := view.FromCredential(p.Credential, p.PrincipalName, "", time.Time{})
+	return view.Preview{
+		Kind: v.Kind, Principal: v.Principal, Name: v.Name, Scopes: v.Scopes, AllowedIPs: v.AllowedIPs, Owner: p.OwnerName,
+		Resources: v.Resources, Limits: v.Limits, NotBefore: v.NotBefore, ExpiresAt: v.ExpiresAt,
+		Approval: p.Credential.State == credential.StatePending, Policy: view.FromKindPolicy(p.Policy), Warnings: p.Warnings,
+	}
 }
 
 func (s *server) isolating() {
@@ -250,12 +311,22 @@ func newCredential(field string, n view.NewCredential) (authority.NewCredential,
 	out := authority.NewCredential{
 		Kind: credential.Kind(n.Kind), Principal: n.Principal, Name: n.Name, Description: n.Description,
 		Scopes: n.Scopes, Networks: view.ParseNetworks(field+"allowed_ips", n.AllowedIPs, &p), Tags: n.Tags, Project: n.Project,
-		NotBefore: n.NotBefore, TTL: view.ParseTTL(field+"ttl", n.TTL, &p), ExpiresAt: n.ExpiresAt, CSR: []byte(n.CSR),
+		NotBefore: n.NotBefore, ExpiresAt: n.ExpiresAt, CSR: []byte(n.CSR),
 		Username: n.Username, Algorithm: n.Algorithm, Password: authority.Password(n.Password.Reveal()), Iterations: n.Iterations,
 	}
+	if n.TTL == never {
+		out.Never, out.TTL = true, 0
+	} else {
+		out.TTL = view.ParseTTL(field+"ttl", n.TTL, &p)
+	}
+	out.Owner, out.Resources, out.Limits = n.Owner, n.Resources, n.Limits.From()
+	out.AllowAdmin, out.Documentation, out.ClientName, out.Home = n.AllowAdmin, n.Documentation, n.ClientName, n.Home
 	out.Salt, out.StoredKey, out.ServerKey = scramKeys(field, n.ScramKeys, &p)
 	return out, p.Err()
 }
+
+// never is the ttl of what has no end.
+const never = "never"
 
 // scramKeys reads the keys of an import; field is as in [newCredential].
 func scramKeys(field string, k view.ScramKeys, p *credential.Problems) (salt, stored, server []byte) {
@@ -287,6 +358,12 @@ func credentialPatch(b view.PatchCredential) (authority.CredentialPatch, error) 
 		}
 		out.Networks = &nets
 	}
+	out.Owner, out.Resources = b.Owner, b.Resources
+	if b.Limits != nil {
+		l := b.Limits.From()
+		out.Limits = &l
+	}
+	out.Documentation, out.ClientName, out.Home = b.Documentation, b.ClientName, b.Home
 	return out, p.Err()
 }
 
@@ -323,8 +400,10 @@ func (s *server) issued(i authority.Issued, err error) (*issuedOut, error) {
 }
 
 func (s *server) issuedView(i authority.Issued) view.Issued {
+	shown := view.FromCredential(i.Credential, i.PrincipalName, holder(i.Credential.Kind), s.api.Now())
+	shown.Owner, shown.Admin = i.OwnerName, i.Admin
 	return view.Issued{
-		CredentialView: view.FromCredential(i.Credential, i.PrincipalName, holder(i.Credential.Kind), s.api.Now()),
+		CredentialView: shown,
 		Secret:         view.Secret(i.Secret.Reveal()), CertificatePEM: string(i.Certificate), PrivateKey: view.Secret(i.PrivateKey.Reveal()),
 		PreviousExpiresAt: utc(i.PreviousEnds), Warnings: i.Warnings,
 	}
@@ -350,7 +429,9 @@ func (s *server) detailed(d authority.Detailed) view.CredentialView {
 	for i, v := range d.Versions {
 		versions[i] = view.FromProof(d.Kind, v.Proof, v.Ends, v.Usage)
 	}
-	return view.FromCredential(d.Credential, d.Principal.Name, d.Principal.Kind, s.api.Now()).WithVersions(versions)
+	v := view.FromCredential(d.Credential, d.Principal.Name, d.Principal.Kind, s.api.Now()).WithVersions(versions)
+	v.Owner, v.Admin = d.OwnerName, d.Admin
+	return v
 }
 
 // shown answers with a credential that was changed: in full if the caller may read it.

@@ -62,8 +62,8 @@ func TestMassAssignment(t *testing.T) {
 	w.device("pump-1")
 	made := w.token(view.NewCredential{Kind: "device_token", Principal: "pump-1"})
 	before := w.do("GET", "/credentials/"+made.ID, nil).body
-	got := w.do("PATCH", "/credentials/"+made.ID, `{"hash":"AAAA","owner":"admin","is_admin":true,"secret":"","state":"active","version":1,"principal":"bootstrap","name":"x"}`).wrong(422)
-	if want := []string{"body.hash", "body.is_admin", "body.owner", "body.principal", "body.secret", "body.state", "body.version"}; !cmp.Equal(got, want) {
+	got := w.do("PATCH", "/credentials/"+made.ID, `{"hash":"AAAA","owner_id":"P00000000000","is_admin":true,"parent":"7Gq0bXv2LmNp","limits":{"per_day":1},"secret":"","state":"active","version":1,"principal":"bootstrap","name":"x"}`).wrong(422)
+	if want := []string{"body.hash", "body.is_admin", "body.limits.per_day", "body.owner_id", "body.parent", "body.principal", "body.secret", "body.state", "body.version"}; !cmp.Equal(got, want) {
 		t.Errorf("got %v", got)
 	}
 	if after := w.do("GET", "/credentials/"+made.ID, nil).body; !bytes.Equal(before, after) {

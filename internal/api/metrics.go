@@ -71,6 +71,7 @@ func newGateCollector(g *gate.Gate) *gateCollector {
 	add("sessions", "Live sessions", gauge, func(s *gate.Stats) float64 { return float64(s.Sessions) })
 	add("cuts_total", "Live sessions that were cut", count, func(s *gate.Stats) float64 { return float64(s.Cuts) })
 	add("limited_sources", "Sources that got something wrong lately", gauge, func(s *gate.Stats) float64 { return float64(s.Buckets) })
+	add("metered_credentials", "Credentials with limits that were used lately", gauge, func(s *gate.Stats) float64 { return float64(s.Meters) })
 	add("revision", "Revision of the store that is in force here", gauge, func(s *gate.Stats) float64 { return float64(s.Applied) })
 	add("revision_lag", "Revisions that are not in force here yet", gauge, func(s *gate.Stats) float64 { return float64(s.Lag) })
 	add("store_seen_timestamp_seconds", "When the store was last seen", gauge, func(s *gate.Stats) float64 {

@@ -51,12 +51,27 @@ var contract = map[string]string{
 	"/credentials": "post get", "/credentials/batch": "post", "/credentials/{id}": "get patch delete",
 	"/credentials/{id}/rotate": "post", "/credentials/{id}/retire": "post", "/credentials/{id}/extend": "post", "/credentials/{id}/revoke": "post",
 	"/credentials/{id}/quarantine": "post", "/credentials/{id}/release": "post",
+	"/credentials/export": "get", "/credentials/{id}/usage": "get", "/inventory": "get",
+	"/credentials/preview": "post", "/credentials/{id}/approve": "post", "/credentials/{id}/deny": "post",
+	"/policies": "get", "/policies/{kind}": "get put patch delete",
+	"/credentials/{id}/reveal": "post", "/credentials/{id}/avatar": "put get delete", "/credentials/prune": "post",
+	"/app-keys": "post get delete", "/app-keys/{id}": "get delete", "/app-keys/expiration-info": "get",
+	"/app-keys/{id}/key-id": "post", "/app-keys/{id}/user-name": "get put", "/app-keys/{id}/client-name": "put", "/app-keys/{id}/ip-whitelist": "put",
+	"/app-keys/{id}/expiration-date": "get put", "/app-keys/{id}/expiration-date/reset": "post", "/app-keys/{id}/is-expired": "get",
+	"/formats": "get", "/formats/{name}": "get put delete",
+	"/imports": "post get", "/imports/{id}": "get", "/imports/{id}/rows": "post", "/imports/{id}/finish": "post", "/imports/try": "post",
 	"/keys": "post", "/keys/{id}/rotate": "post",
 	"/scopes": "post get", "/scopes/{name}": "get put delete", "/roles": "post get", "/roles/{name}": "get put delete",
 	"/authenticators": "post get", "/authenticators/{id}": "get put patch delete",
 	"/authenticators/{id}/move": "post", "/authenticators/{id}/test": "post", "/authenticators/{id}/metrics": "get",
+	"/orgs": "post get", "/orgs/{name}": "get patch delete", "/projects": "get", "/projects/{name}": "get put delete",
 	"/routes": "post get put delete", "/sessions": "get", "/sessions/{id}": "delete",
 	"/events": "get", "/events/export": "get", "/events/verify": "post", "/refusals": "get",
+	"/users/{ref}/password": "post delete", "/users/{ref}/invite": "post",
+	"/login": "post", "/activate": "post", "/logout": "post", "/leaks": "post",
+	"/webhooks": "post get", "/webhooks/{id}": "get patch delete", "/webhooks/{id}/rotate": "post", "/webhooks/{id}/test": "post", "/webhooks/{id}/deliveries": "get",
+	"/me": "get", "/me/password": "post", "/me/tokens": "get post", "/me/tokens/{id}": "get",
+	"/me/tokens/{id}/renew": "post", "/me/tokens/{id}/rotate": "post", "/me/tokens/{id}/revoke": "post",
 	"/verify": "post", "/explain": "post", "/whoami": "get", "/ca": "get",
 	"//backend/emqx/authn": "post", "//backend/emqx/authz": "post", "//backend/emqx/scram": "post",
 }
@@ -93,6 +108,9 @@ func TestOpenAPIDescribesTheContract(t *testing.T) {
 			}
 			if o.Responses["default"] == nil || len(o.Responses) != 2 {
 				t.Errorf("%s %s: responses %v", method, path, o.Responses)
+			}
+			if public := slices.Contains(open, strings.ToUpper(method)+" "+short); public != (len(o.Security[0]) == 0) {
+				t.Errorf("%s %s: security %v", method, path, o.Security)
 			}
 			for _, p := range o.Parameters {
 				if p.In == "cookie" || isSecretName(p.Name) {
@@ -160,7 +178,9 @@ func TestOpenAPIParameters(t *testing.T) {
 	w := newWorld(t)
 	d := w.document()
 	for at, want := range map[string]string{
-		"get /credentials":               "cursor expires_before kind limit principal project scope status tag unused_since",
+		"get /credentials":               "created_before cursor expires_before kind limit never_used over_privileged owner parent principal project scope status tag unused_since with_suggestions",
+		"get /credentials/export":        "created_before expires_before format kind never_used over_privileged owner parent principal project scope status tag unused_since with_suggestions",
+		"get /credentials/{id}/usage":    "days id",
 		"get /principals":                "cursor kind limit role",
 		"get /events":                    "actor after cursor from limit newest subject to type",
 		"get /events/export":             "actor after from subject to type",
@@ -174,6 +194,10 @@ func TestOpenAPIParameters(t *testing.T) {
 		"patch /principals/{ref}":        "If-Match ref",
 		"patch /credentials/{id}":        "If-Match id",
 		"put /scopes/{name}":             "If-Match name",
+		"put /policies/{kind}":           "If-Match kind",
+		"patch /policies/{kind}":         "If-Match kind",
+		"delete /policies/{kind}":        "If-Match kind",
+		"post /credentials/{id}/approve": "If-Match id",
 		"put /roles/{name}":              "If-Match name",
 		"put /routes":                    "If-Match",
 		"get /authenticators":            "cursor limit listener",
@@ -198,18 +222,32 @@ func TestOpenAPIParameters(t *testing.T) {
 	}
 }
 
-// inventory calls fn for every operation of the document with a request that would be well formed.
+// open are the operations that need no credential; nothing else may say so of itself.
+var open = []string{"POST /activate", "POST /leaks", "POST /login"}
+
+// inventory calls fn for every operation of the document that needs a credential, with a request that would be well formed.
 func (w *world) inventory(fn func(method, path, right string, body any)) int {
 	n := 0
 	for path, ops := range w.document().Paths {
 		for method, o := range ops {
-			p := strings.NewReplacer("{ref}", "pump-1", "{id}", "7Gq0bXv2LmNp", "{name}", "telemetry:write").Replace(shortPath(path))
-			if path == prefix+"/routes" && method == "delete" {
+			if slices.Contains(open, strings.ToUpper(method)+" "+shortPath(path)) {
+				continue
+			}
+			p := strings.NewReplacer("{ref}", "pump-1", "{id}", "7Gq0bXv2LmNp", "{name}", "telemetry:write", "{kind}", "pat").Replace(shortPath(path))
+			switch {
+			case path == prefix+"/routes" && method == "delete":
 				p += "?prefix=/db/"
+			case path == prefix+"/app-keys" && method == "delete":
+				p += "?expired=true"
 			}
 			var body any
 			if c, ok := o.Body.Content["application/json"]; ok {
 				body = c.Example
+			} else if len(o.Body.Content) > 0 {
+				body = "a picture"
+			}
+			if strings.HasSuffix(path, "/avatar") && method == "put" {
+				body = "not looked at"
 			}
 			fn(strings.ToUpper(method), p, o.Right, body)
 			n++
@@ -247,6 +285,8 @@ func TestEveryOperationNeedsARight(t *testing.T) {
 	w.inventory(func(method, path, right string, body any) {
 		r := w.as(nobody, method, path, body)
 		switch {
+		case strings.HasSuffix(r.asked, "/logout"):
+			r.is(409) // it came with no session
 		case right == "none":
 			r.is(200)
 		case r.status != http.StatusForbidden && r.status != http.StatusNotFound:

@@ -205,11 +205,11 @@ func (s *server) routes() {
 		id: "createRoute", method: http.MethodPost, path: "/routes", summary: "Send what comes to a path prefix to an upstream",
 		right: "routes:create on /routes/PREFIX", status: http.StatusCreated, example: example,
 	}, func(ctx context.Context, c *caller, in *newRouteIn) (*routeOut, error) {
-		r := credential.Route{Prefix: in.Body.Prefix, Upstream: in.Body.Upstream}
+		r := credential.Route{Prefix: in.Body.Prefix, Upstream: in.Body.Upstream, QueryKey: in.Body.QueryKey}
 		return route(again(in.Key,
 			func() (credential.Route, error) { return auth.PutRoute(ctx, c.Caller, r) },
 			func() (credential.Route, error) { return s.storedRoute(ctx, c, r.Prefix) },
-			func(t credential.Route) bool { return t.Upstream == r.Upstream }))
+			func(t credential.Route) bool { return t.Upstream == r.Upstream && t.QueryKey == r.QueryKey }))
 	})
 	handle(s, op{
 		id: "listRoutes", method: http.MethodGet, path: "/routes", summary: "List all routes, those of flags and file too", right: "routes:read on /routes/*",
@@ -221,7 +221,7 @@ func (s *server) routes() {
 		id: "putRoute", method: http.MethodPut, path: "/routes", summary: "Make a route, or give it another upstream",
 		right: "routes:create or routes:update on /routes/PREFIX", example: example,
 	}, func(ctx context.Context, c *caller, in *putRouteIn) (*routeOut, error) {
-		r := credential.Route{Prefix: in.Body.Prefix, Upstream: in.Body.Upstream}
+		r := credential.Route{Prefix: in.Body.Prefix, Upstream: in.Body.Upstream, QueryKey: in.Body.QueryKey}
 		var err error
 		r.Version, err = in.current(func() (int64, error) { t, err := s.storedRoute(ctx, c, r.Prefix); return t.Version, err })
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"cardea/internal/credential"
+	"cardea/internal/gate"
 	"cardea/internal/view"
 )
 
@@ -117,13 +118,31 @@ func refusal(r credential.Reason, after time.Duration) *problem {
 		return newProblem(http.StatusForbidden, "insufficient scope").
 			with("WWW-Authenticate", `Bearer realm="cardea", error="insufficient_scope"`)
 	case credential.SlowDown:
-		return newProblem(http.StatusTooManyRequests, "too many attempts").with("Retry-After", seconds(after))
+		return slowDown(r).with("Retry-After", seconds(after))
 	case credential.CannotKnow:
 		return newProblem(http.StatusServiceUnavailable, "cannot decide now, try again").with("Retry-After", seconds(after))
 	default:
 		return newProblem(http.StatusUnauthorized, "invalid token").
 			with("WWW-Authenticate", `Bearer realm="cardea", error="invalid_token"`)
 	}
+}
+
+// quotaExceeded is a problem type (draft-ietf-httpapi-ratelimit-headers-10 section 5.1).
+const quotaExceeded = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+
+// slowDown says what there is too much of. Whose credential has limits is told which: they have proved that it is theirs.
+func slowDown(r credential.Reason) *problem {
+	violated := gate.Violated(r)
+	if violated == "" {
+		return newProblem(http.StatusTooManyRequests, "too many attempts")
+	}
+	text := "this credential has made as many requests a second as it may"
+	if r == credential.QuotaSpent {
+		text = "this credential has made as many requests this month as it may"
+	}
+	p := newProblem(http.StatusTooManyRequests, text+": RateLimit-Policy says how many that are, Retry-After when to go on")
+	p.Type, p.Violated = quotaExceeded, []string{violated}
+	return p
 }
 
 // seconds is a Retry-After of at least one second.

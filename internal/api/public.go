@@ -3,6 +3,8 @@ package api
 import (
 	"encoding/json"
 	"net/http"
+
+	"cardea/internal/authority"
 )
 
 // newPublic serves what needs no credential. None of it tells a version or anything secret (K18).
@@ -22,6 +24,9 @@ func (a *API) newPublic() (http.Handler, error) {
 	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) { bytesOf(w, "application/json", document) })
 	mux.HandleFunc("GET /.well-known/jwks.json", func(w http.ResponseWriter, _ *http.Request) {
 		bytesOf(w, "application/jwk-set+json", a.Gate.JWKS())
+	})
+	mux.HandleFunc("GET /.well-known/secret-format.json", func(w http.ResponseWriter, _ *http.Request) {
+		bytesOf(w, "application/json", authority.FormatDocument())
 	})
 	return noStore(mux), nil
 }

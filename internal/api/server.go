@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -17,6 +18,8 @@ import (
 const (
 	prefix  = "/api/v1"
 	maxBody = 1 << 20
+
+	maxPublicBody = 4 << 10 // of what anybody may send
 )
 
 // server is the API as one kind of caller sees it.
@@ -25,13 +28,17 @@ type server struct {
 	isLocal bool
 	mux     *http.ServeMux
 	huma    huma.API
+	open    map[string]bool // operations that need no credential: "POST /api/v1/login"
+	nouns   map[string]bool // that paths begin with
 }
 
 func newServer(a *API, local bool) *server {
 	strictNames()
-	s := &server{api: a, isLocal: local, mux: http.NewServeMux()}
+	s := &server{api: a, isLocal: local, mux: http.NewServeMux(), open: map[string]bool{}}
 	c := huma.DefaultConfig("Cardea", a.Version)
-	c.Info.Description = "Issues, rotates and revokes credentials, and says what they may do. Lengths of time are written as 90m, 12h or 1095d."
+	c.Info.Description = "Issues, rotates and revokes credentials, and says what they may do. Lengths of time are written as 90m, 12h or 1095d. " +
+		"A credential acts in its own organisation. On the administrator's socket the header X-Cardea-Org names another one than default; " +
+		"elsewhere one that is not the caller's is refused."
 	c.DocsPath, c.OpenAPIPath, c.SchemasPath = "", "", ""
 	c.CreateHooks = nil
 	c.RejectUnknownQueryParameters = true
@@ -41,20 +48,36 @@ func newServer(a *API, local bool) *server {
 		"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "cardea_…"},
 	}
 	s.huma = humago.New(s.mux, c)
+	s.orgs()
+	s.projects()
 	s.principals()
+	s.users()
+	s.logins()
+	s.leaks()
+	s.me()
 	s.credentials()
+	s.appKeys()
 	s.keys()
 	s.scopes()
 	s.roles()
+	s.kindPolicies()
+	s.formats()
+	s.imports()
 	s.routes()
 	s.authenticators()
 	s.sessions()
 	s.events()
+	s.webhooks()
 	s.verify()
 	if local {
 		s.system()
 	} else {
 		s.describeBackend()
+	}
+	s.nouns = map[string]bool{}
+	for path := range s.huma.OpenAPI().Paths {
+		noun, _, _ := strings.Cut(strings.TrimPrefix(path, prefix+"/"), "/")
+		s.nouns[noun] = true
 	}
 	for _, own := range []string{"ErrorModel", "ErrorDetail"} { // the framework's; see withoutValues
 		delete(s.huma.OpenAPI().Components.Schemas.Map(), own)
@@ -70,6 +93,12 @@ type op struct {
 	status           int    // of success; 0: 200, or 204 without an answer
 	example          string // the body of an example, or its query string
 	outside          bool   // path is the whole one, not one under /api/v1
+	public           bool   // no credential is needed, and no right
+
+	// What follows is for bodies that are no JSON.
+	maxBody int64    // 0: the usual bound
+	bodies  []string // media types that are taken too
+	answers string   // media type of the answer
 }
 
 // where is the whole path.
@@ -82,6 +111,9 @@ func (o *op) where() string {
 
 // handle connects an operation with what does it: parse, call, answer.
 func handle[I, O any](s *server, o op, do func(context.Context, *caller, *I) (*O, error)) {
+	if o.public {
+		s.open[o.method+" "+o.where()] = true
+	}
 	huma.Register(s.huma, s.describe(o), func(ctx context.Context, in *I) (*O, error) {
 		c, _ := ctx.Value(callerKey{}).(*caller)
 		if c == nil {
@@ -118,12 +150,16 @@ func (s *server) describe(o op) huma.Operation {
 		right = "api:" + o.right
 		text = "Needs the right `" + right + "`."
 	}
+	security, size := map[string][]string{"bearer": {}}, cmp.Or(o.maxBody, maxBody)
+	if o.public {
+		text, security, size = "Needs no credential.", map[string][]string{}, cmp.Or(o.maxBody, maxPublicBody)
+	}
 	h := huma.Operation{
 		OperationID: o.id, Method: o.method, Path: o.where(), Summary: o.summary,
 		Description:   text + "\n\nExample:\n\n    " + o.curl(),
-		DefaultStatus: o.status, MaxBodyBytes: maxBody,
+		DefaultStatus: o.status, MaxBodyBytes: size,
 		Tags:       []string{strings.Split(o.path, "/")[1]},
-		Security:   []map[string][]string{{"bearer": {}}},
+		Security:   []map[string][]string{security},
 		Extensions: map[string]any{"x-cardea-right": right},
 		Responses:  map[string]*huma.Response{"default": s.problemResponse()},
 	}
@@ -134,7 +170,22 @@ func (s *server) describe(o op) huma.Operation {
 		}
 		h.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{"application/json": {Example: example}}}
 	}
+	o.describeMedia(&h)
 	return h
+}
+
+// describeMedia says of bodies and answers what they are that are no JSON.
+func (o op) describeMedia(h *huma.Operation) {
+	binary := &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}
+	if len(o.bodies) > 0 {
+		h.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{}}
+		for _, t := range o.bodies {
+			h.RequestBody.Content[t] = binary
+		}
+	}
+	if o.answers != "" {
+		h.Responses["200"] = &huma.Response{Description: "OK", Content: map[string]*huma.MediaType{o.answers: binary}}
+	}
 }
 
 func (s *server) problemResponse() *huma.Response {
@@ -148,7 +199,10 @@ func (s *server) problemResponse() *huma.Response {
 // curl is how to try it.
 func (o op) curl() string {
 	cmd := `curl -H "Authorization: Bearer $CARDEA_TOKEN"`
-	url := "http://127.0.0.1:5654" + strings.NewReplacer("{ref}", "pump-1", "{id}", "7Gq0bXv2LmNp", "{name}", "telemetry:write").Replace(o.where())
+	if o.public {
+		cmd = "curl"
+	}
+	url := "http://127.0.0.1:5654" + strings.NewReplacer("{ref}", "pump-1", "{id}", "7Gq0bXv2LmNp", "{name}", "telemetry:write", "{kind}", "pat").Replace(o.where())
 	switch {
 	case o.method == http.MethodGet || o.method == http.MethodDelete:
 		if o.example != "" {

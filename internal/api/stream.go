@@ -21,7 +21,8 @@ type exportIn struct{ EventsIn }
 
 // streamOut is a long answer.
 type streamOut struct {
-	Body func(huma.Context)
+	Disposition string `header:"Content-Disposition"`
+	Body        func(huma.Context)
 }
 
 func (s *server) export() {
@@ -35,7 +36,7 @@ func (s *server) export() {
 		if err != nil {
 			return nil, err
 		}
-		return s.stream(c, "application/x-ndjson", func(ctx context.Context, w io.Writer) error {
+		return s.stream(c, "application/x-ndjson", "events:read", "/events/*", func(ctx context.Context, w io.Writer) error {
 			return s.writeEvents(ctx, c, w, f, first)
 		}), nil
 	})
@@ -61,9 +62,9 @@ func (s *server) writeEvents(ctx context.Context, c *caller, w io.Writer, f cred
 	return nil
 }
 
-// stream answers with what write writes, under the gate's watch: whoever may
-// not read on is cut. An error after the beginning cuts the connection too, because the status is gone already.
-func (s *server) stream(c *caller, contentType string, write func(context.Context, io.Writer) error) *streamOut {
+// stream answers with what write writes, under the gate's watch: whoever loses the right on the object
+// is cut. An error after the beginning cuts the connection too, because the status is gone already.
+func (s *server) stream(c *caller, contentType, right, object string, write func(context.Context, io.Writer) error) *streamOut {
 	return &streamOut{Body: func(hc huma.Context) {
 		r, w := humago.Unwrap(hc)
 		ctx, cancel := context.WithCancel(r.Context())
@@ -71,7 +72,7 @@ func (s *server) stream(c *caller, contentType string, write func(context.Contex
 		if c.id != nil {
 			watched, reason := s.api.Gate.Watch(ctx, c.id, gate.Live{
 				Door: "api", Kind: "stream", Source: s.api.ClientAddr(r), About: r.Method + " " + r.URL.Path,
-				Access: &policy.Access{Proto: policy.API, Verb: "events:read", Resource: "/events/*", Source: s.api.ClientAddr(r)},
+				Access: &policy.Access{Proto: policy.API, Verb: right, Resource: object, Source: s.api.ClientAddr(r)},
 				Cut: func(credential.Reason) {
 					cancel()
 					// a peer that does not read holds up a write no longer

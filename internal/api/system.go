@@ -35,7 +35,7 @@ func (s *server) system() {
 		id: "backup", method: http.MethodPost, path: "/system/backup", summary: "Everything that is stored, not encrypted; an answer that breaks off is not whole",
 		right: "(local administrator)",
 	}, func(_ context.Context, c *caller, _ *struct{}) (*streamOut, error) {
-		return s.stream(c, "application/octet-stream", func(ctx context.Context, w io.Writer) error { return auth.Backup(ctx, c.Caller, w) }), nil
+		return s.stream(c, "application/octet-stream", "", "", func(ctx context.Context, w io.Writer) error { return auth.Backup(ctx, c.Caller, w) }), nil
 	})
 	handle(s, op{
 		id: "acceptClock", method: http.MethodPost, path: "/system/accept-clock", summary: "Believe the clock of this machine, although it was later before",
@@ -47,6 +47,9 @@ func (s *server) system() {
 		id: "doctor", method: http.MethodGet, path: "/system/doctor", summary: "Look whether the running server is well",
 		right: "(local administrator)",
 	}, func(ctx context.Context, c *caller, _ *struct{}) (*healthOut, error) {
+		if err := auth.Authorize(c.Caller, "events:verify", "/events/*"); err != nil {
+			return nil, err
+		}
 		return answer(s.examine(ctx, c)), nil
 	})
 }

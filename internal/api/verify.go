@@ -53,7 +53,7 @@ func (c *caller) whoAmI() view.WhoAmI {
 		return view.WhoAmI{Org: c.Org, Principal: c.Actor.Principal, Scopes: []string{credential.ScopeAdmin}, Local: true}
 	}
 	return view.WhoAmI{
-		Org: c.id.Org, Principal: c.id.Principal, PrincipalKind: string(c.id.PrincipalKind), Credential: c.id.Credential,
+		Org: c.id.Org, Principal: c.id.Principal, PrincipalKind: string(c.id.PrincipalKind), Credential: c.id.Credential, Session: c.id.Session(),
 		Kind: string(c.id.Kind), Scopes: append([]string{}, c.id.Scopes...), ExpiresAt: utc(c.id.Deadline),
 	}
 }

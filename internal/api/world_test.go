@@ -62,7 +62,7 @@ func newWorld(t testing.TB) *world {
 	t.Cleanup(func() { w.gate.Close() })
 	go w.gate.Run(context.Background())
 	w.must(w.gate.Await(t.Context()))
-	w.auth, err = authority.New(authority.Config{Store: w.store, Gate: w.gate, Ring: ring, CA: ca, Log: log, Sources: sources, Listeners: func() []string { return []string{"default"} }})
+	w.auth, err = authority.New(authority.Config{Store: w.store, Gate: w.gate, Ring: ring, CA: ca, Log: log, Sources: sources, Notifier: callerOut{sources}, Listeners: func() []string { return []string{"default"} }})
 	w.must(err)
 	w.api, err = New(Config{Authority: w.auth, Gate: w.gate, EventLine: audit.Line, Log: log, Version: "0.0.1-test", Ready: func() error { return w.ready }})
 	w.must(err)
@@ -284,15 +284,21 @@ func (w *world) othersToken(id string, ends time.Time) string {
 	return text.Reveal()
 }
 
-// othersPrincipal puts a device of another organisation into the store.
+// othersPrincipal puts another organisation with a device into the store.
 func (w *world) othersPrincipal() credential.Principal {
 	w.Helper()
 	p := credential.Principal{
 		ID: "P00000other0", Org: "other", Kind: credential.Device, Name: "theirs", CreatedAt: time.Now().UTC().Truncate(time.Microsecond), Version: 1,
 	}
 	_, err := w.store.Commit(w.Context(), credential.Change{
-		Ops:    []credential.Op{credential.CreatePrincipal{Principal: p}},
-		Events: []credential.Event{{At: p.CreatedAt, Org: "other", Type: "principal.create", Subject: credential.Subject{Kind: "principal", ID: p.ID, Name: p.Name}}},
+		Ops: []credential.Op{
+			credential.PutOrg{Org: credential.Org{Name: "other", Resources: []string{"mqtt:other/#"}, CreatedAt: p.CreatedAt}},
+			credential.CreatePrincipal{Principal: p},
+		},
+		Events: []credential.Event{
+			{At: p.CreatedAt, Org: "other", Type: "org.create", Subject: credential.Subject{Kind: "org", ID: "other"}},
+			{At: p.CreatedAt, Org: "other", Type: "principal.create", Subject: credential.Subject{Kind: "principal", ID: p.ID, Name: p.Name}},
+		},
 	})
 	w.must(err)
 	return p

@@ -281,6 +281,7 @@ func TestLooksSecret(t *testing.T) {
 		"cardea_api_" + id + secret[:1]:                         true,
 		"cardea_app_" + id + secret:                             true,
 		"cardea_sec_" + id + secret:                             true,
+		"cardea_ses_" + id + secret:                             true,
 		"cardea_xyz_" + id + secret:                             false,
 		"cardea_cardea_dev_" + id + "cardea_dev_" + id + secret: true,
 		"cardea_data_folder_of_the_main_server":                 false,

@@ -36,6 +36,9 @@ func (a *Authority) adminToken(ctx context.Context, c Caller) (Issued, error) {
 	if err != nil {
 		return Issued{}, err
 	}
+	if b.org.Disabled {
+		return Issued{}, credential.Errorf(credential.Conflict, "the organisation %s is disabled: enable it first", c.Org)
+	}
 	if !b.hasRole(credential.RoleAdmin) {
 		return Issued{}, credential.Errorf(credential.Conflict, "the organisation %s has no role %s", c.Org, credential.RoleAdmin)
 	}
@@ -124,7 +127,7 @@ func (a *Authority) endBootstrap(ctx context.Context, ch *change) error {
 // Backup writes the plain content of a backup; who calls it encrypts. Only for the local administrator. The backup
 // holds its own event.
 func (a *Authority) Backup(ctx context.Context, c Caller, w io.Writer) error {
-	if err := onlyLocal(c, "a backup"); err != nil {
+	if err := onlyInstallation(c, "a backup"); err != nil {
 		return err
 	}
 	ch := a.begin(c)

@@ -49,7 +49,7 @@ func (a *Authority) Authenticators(ctx context.Context, c Caller, listener strin
 	if listener != "" {
 		name = objectOf(listener)
 	}
-	if err := a.authorizeAuthenticator(c, "read", name); err != nil {
+	if err := a.Authorize(c, "authenticators:read", "/authenticators/"+name); err != nil {
 		return nil, err
 	}
 	all, err := a.chains(ctx, c.Org)
@@ -87,7 +87,7 @@ func (a *Authority) AuthenticatorFor(ctx context.Context, c Caller, verb, id str
 // CreateAuthenticator appends one to the chain of its listener.
 // Errors: Invalid, NoRight, Exists for a second one that looks at Cardea's own credentials of a kind, Conflict for a full chain.
 func (a *Authority) CreateAuthenticator(ctx context.Context, c Caller, n NewAuthenticator) (Authenticator, error) {
-	if err := a.authorizeAuthenticator(c, "create", objectOf(n.Listener)); err != nil {
+	if err := a.Authorize(c, "authenticators:create", "/authenticators/"+objectOf(n.Listener)); err != nil {
 		return Authenticator{}, err
 	}
 	b, err := a.book(ctx, c.Org)
@@ -318,21 +318,13 @@ func (a *Authority) authenticator(ctx context.Context, c Caller, verb, id string
 		return credential.Authenticator{}, nil, err
 	}
 	at := slices.IndexFunc(all, func(x credential.Authenticator) bool { return x.ID == id })
-	if at < 0 || c.Org != credential.DefaultOrg {
+	if at < 0 {
 		return credential.Authenticator{}, nil, hidden
 	}
 	if err := a.permit(c, "authenticators", verb, objectOf(all[at].Listener), hidden); err != nil {
 		return credential.Authenticator{}, nil, err
 	}
 	return all[at], chainOf(all, all[at].Listener), nil
-}
-
-// authorizeAuthenticator: listeners belong to the installation as routes do, so only the organisation that is there from the start has chains.
-func (a *Authority) authorizeAuthenticator(c Caller, verb, object string) error {
-	if c.Org != credential.DefaultOrg {
-		return credential.Errorf(credential.NoRight, "authenticators belong to the organisation %s", credential.DefaultOrg)
-	}
-	return a.Authorize(c, "authenticators:"+verb, "/authenticators/"+object)
 }
 
 // objectOf is the name of a listener in the object of a right: "default", "db/" for the route "/db/".

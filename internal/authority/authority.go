@@ -2,9 +2,11 @@ package authority
 
 import (
 	"errors"
+	"hash/maphash"
 	"log/slog"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"cardea/internal/ca"
@@ -32,6 +34,8 @@ type Config struct {
 	Routes []credential.Route // static ones, from flags and file
 	// Sources checks how REST services are asked. Nil: authenticators that ask one are refused.
 	Sources credential.Sources
+	// Notifier sends notices. Nil: webhooks are refused.
+	Notifier credential.Notifier
 	// Listeners returns the names of this node's MQTT listeners, for warnings; nil: there are none to give.
 	Listeners func() []string
 }
@@ -44,11 +48,15 @@ type Authority struct {
 	ca     *ca.CA
 	log    *slog.Logger
 	clock  clock
+	watch  watch
 	static []credential.Route
 
 	sources   credential.Sources
+	notifier  credential.Notifier
 	listeners func() []string
+	beginning turns         // of sessions
 	deriving  chan struct{} // holds one for each password that keys are being made of
+	drawing   sync.Mutex    // held while a picture is decoded
 }
 
 // New returns an Authority. Static routes that [CheckRoute] refuses are an error.
@@ -63,10 +71,11 @@ func New(c Config) (*Authority, error) {
 	}
 	a := &Authority{
 		store: c.Store, gate: c.Gate, ring: c.Ring, ca: c.CA, log: c.Log,
-		static: slices.Clone(c.Routes), sources: c.Sources, listeners: c.Listeners,
+		static: slices.Clone(c.Routes), sources: c.Sources, notifier: c.Notifier, listeners: c.Listeners,
 
 		deriving: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
+	a.beginning.seed = maphash.MakeSeed()
 	a.clock.read = c.Now
 	if c.Now == nil {
 		a.clock.read = time.Now

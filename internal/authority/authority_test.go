@@ -135,7 +135,7 @@ func (h *house) used(id string, version int, ago time.Duration) {
 	h.t.Helper()
 	at := h.clock.now().Add(-ago)
 	u := credential.Usage{Credential: id, Proof: version, Count: 1, FirstAt: at, LastAt: at, LastSource: sourceOf(credential.Actor{Source: "198.51.100.4"})}
-	h.must(h.store.Record(h.t.Context(), []credential.Usage{u}, nil))
+	h.must(h.store.Record(h.t.Context(), credential.Records{Used: []credential.Usage{u}}))
 }
 
 // head is the number of events so far.
@@ -271,7 +271,7 @@ func (h *house) startGate() *recorder {
 	h.must(err)
 	g, err := gate.New(gate.Config{
 		Store: h.store, Signer: signer, Keys: publics, Issuer: "test", CacheBytes: 1 << 20,
-		Clock: gate.NewClock(time.Time{}, h.clock.now, nil),
+		Clock: gate.NewClock(time.Time{}, h.clock.now, nil), Open: h.ring.Open,
 	})
 	h.must(err)
 	done := make(chan error, 1)

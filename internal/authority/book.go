@@ -3,15 +3,22 @@ package authority
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"cardea/internal/credential"
 	"cardea/internal/policy"
 )
 
-// book is the scopes and roles of one organisation, as of one moment.
+// book is what one organisation demands and allows, as of one moment: its scopes and roles, its bounds, its
+// projects and the policies of its kinds. It is of one act, and not safe for concurrent use.
 type book struct {
-	scopes map[string]credential.Scope
-	roles  map[string]credential.Role
+	scopes   map[string]credential.Scope
+	roles    map[string]credential.Role
+	org      credential.Org
+	projects map[string]credential.Project
+	policies map[credential.Kind]*kindRules // those that were asked for
+	all      *credential.Policy
+	may      map[string]policy.Rights // by roles; see [book.rightsOf]
 }
 
 func (a *Authority) book(ctx context.Context, org string) (*book, error) {
@@ -19,7 +26,13 @@ func (a *Authority) book(ctx context.Context, org string) (*book, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &book{scopes: map[string]credential.Scope{}, roles: map[string]credential.Role{}}
+	b := &book{
+		scopes: map[string]credential.Scope{}, roles: map[string]credential.Role{}, projects: map[string]credential.Project{},
+		policies: map[credential.Kind]*kindRules{}, all: &all, may: map[string]policy.Rights{},
+	}
+	if b.org, _ = all.Org(org); b.org.Name == "" {
+		b.org.Name = org
+	}
 	for _, s := range all.Scopes {
 		if s.Org == org {
 			b.scopes[s.Name] = s
@@ -30,11 +43,26 @@ func (a *Authority) book(ctx context.Context, org string) (*book, error) {
 			b.roles[r.Name] = r
 		}
 	}
+	for _, p := range all.Projects {
+		if p.Org == org {
+			b.projects[p.Name] = p
+		}
+	}
 	return b, nil
 }
 
 func (b *book) hasScope(name string) bool { _, ok := b.scopes[name]; return ok }
 func (b *book) hasRole(name string) bool  { _, ok := b.roles[name]; return ok }
+
+// checkReach refuses new rules that lie wholly outside of what the organisation is held to: they could never allow anything.
+func (b *book) checkReach(p *credential.Problems, field string, rules, old []credential.Rule) {
+	had := ruleSet(old)
+	for _, i := range policy.Apart(rules, b.org.Resources) {
+		if !had[ruleKey(rules[i])] {
+			p.Add(item(field, i), "can never allow anything: the organisation %s is held to %s", b.org.Name, listed(b.org.Resources))
+		}
+	}
+}
 
 // ofScopes returns the rules of scopes.
 func (b *book) ofScopes(scopes []string) []credential.Rule {
@@ -52,6 +80,26 @@ func (b *book) ofRoles(roles []string) []credential.Rule {
 		rules = append(rules, b.ofScopes(b.roles[name].Scopes)...)
 	}
 	return rules
+}
+
+// rightsOf is what a principal with these roles may.
+func (b *book) rightsOf(roles []string) (policy.Rights, error) {
+	key := strings.Join(roles, " ")
+	if r, known := b.may[key]; known {
+		return r, nil
+	}
+	var scopes []credential.Scope
+	for _, role := range roles {
+		for _, name := range b.roles[role].Scopes {
+			scopes = append(scopes, b.scopes[name])
+		}
+	}
+	set, err := policy.Compile(scopes)
+	if err != nil {
+		return policy.Rights{}, &credential.Error{Kind: credential.Internal, Err: err}
+	}
+	b.may[key] = policy.Rights{Principal: set}
+	return b.may[key], nil
 }
 
 // speaksOf reports whether some rule has a variable for an attribute that is not the same in both.
@@ -80,6 +128,9 @@ func (b *book) hasVariable(attr string) bool {
 // with these roles may that names these scopes. It may what both sides
 // allow, so it is enough to have one of them.
 func (b *book) mayIssue(c Caller, roles, scopes []string) error {
+	if c.free { // it is for themself, who may the same by what they came with
+		return nil
+	}
 	err := mayGrant(c, "the credential", granted(nil, b.ofRoles(roles)))
 	if err == nil || len(scopes) == 0 {
 		return err

@@ -36,7 +36,7 @@ const (
 const bootstrapLock = "bootstrap"
 
 // Bootstrap makes, under a lock, what a database must hold before anything else can run: the keystore's mark,
-// data key, identity key, the secret for fake salts, root and issuing certificate, built-in scopes and roles, and the chain of the
+// data key, identity key, the secret for fake salts, root and issuing certificate, the organisation "default", built-in scopes and roles, and the chain of the
 // listener "default". What is there already stays. All that
 // is missing comes in one change, with one event for each thing, so that a process that is
 // killed leaves all or nothing, and of several nodes one makes it and the others find it. A rotation of the master key
@@ -247,22 +247,20 @@ func (b *bootstrap) instance(ctx context.Context) (string, error) {
 	return name, nil
 }
 
-// policy adds the built-in scopes and roles that are missing.
+// policy adds the organisation that is there from the start, and to each one the built-in scopes and roles that it lacks: those
+// that are new in this version, say.
 func (b *bootstrap) policy(ctx context.Context) error {
 	has, err := b.store.Policy(ctx)
 	if err != nil {
 		return err
 	}
-	for _, s := range builtInScopes() {
-		if !slices.ContainsFunc(has.Scopes, func(x credential.Scope) bool { return x.Org == s.Org && x.Name == s.Name }) {
-			about := credential.Subject{Kind: "scope", ID: s.Name}
-			b.ch.do(credential.PutScope{Scope: s}, "scope.create", about, details{"rules": rulesText(s.Rules)})
-		}
+	if _, there := has.Org(credential.DefaultOrg); !there {
+		org := credential.Org{Name: credential.DefaultOrg, Description: "Runs the installation; is not held to any resources.", CreatedAt: b.at}
+		b.ch.do(credential.PutOrg{Org: org}, "org.create", aboutOrg(org.Name), details{"description": org.Description})
+		has.Orgs = append(slices.Clone(has.Orgs), org)
 	}
-	for _, r := range builtInRoles() {
-		if !slices.ContainsFunc(has.Roles, func(x credential.Role) bool { return x.Org == r.Org && x.Name == r.Name }) {
-			b.ch.do(credential.PutRole{Role: r}, "role.create", aboutRole(r.Name), details{"scopes": names(r.Scopes)})
-		}
+	for _, o := range has.Orgs {
+		furnish(b.ch, o.Name, &has)
 	}
 	return nil
 }

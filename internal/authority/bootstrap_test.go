@@ -30,7 +30,8 @@ func empty(t testing.TB) *house {
 }
 
 const firstEvents = "system.create key.create key.create key.create system.create key.create key.create " +
-	"scope.create scope.create scope.create scope.create role.create role.create role.create authenticator.create authenticator.create authenticator.create"
+	"org.create scope.create scope.create scope.create scope.create scope.create role.create role.create role.create role.create role.create " +
+	"authenticator.create authenticator.create authenticator.create"
 
 // atFirst is how many they are.
 var atFirst = int64(len(strings.Fields(firstEvents)))
@@ -231,7 +232,7 @@ func TestBuiltInScopes(t *testing.T) {
 			t.Errorf("%s: %s %s: %v", tc.scope, tc.verb, tc.resource, got)
 		}
 	}
-	if over := RightsOfLocal().Covers(append(builtInScopes()[0].Rules, builtInScopes()[1].Rules...)); len(over) > 0 {
+	if over := RightsOfLocal().Covers(append(builtInScopes(credential.DefaultOrg)[0].Rules, builtInScopes(credential.DefaultOrg)[1].Rules...)); len(over) > 0 {
 		t.Errorf("an administrator may not grant rules %v", over)
 	}
 	ctx := context.Background()

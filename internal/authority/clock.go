@@ -106,7 +106,7 @@ func markOp(t time.Time) credential.Op {
 // AcceptClock makes the present time the mark from which the clock is judged,
 // after a clock that ran ahead was set right. Only for the local administrator.
 func (a *Authority) AcceptClock(ctx context.Context, c Caller) error {
-	if err := onlyLocal(c, "accepting the clock"); err != nil {
+	if err := onlyInstallation(c, "accepting the clock"); err != nil {
 		return err
 	}
 	high, err := a.loadMark(ctx)

@@ -46,6 +46,21 @@ func (ch *change) because(op credential.Op, typ string, about credential.Subject
 	})
 }
 
+// in is do for a thing of another organisation than the caller's. Its log says that Cardea did it: who asked for it is named
+// where the caller's own organisation looks, under the same request.
+func (ch *change) in(org string, op credential.Op, typ string, about credential.Subject, d details) {
+	if org == ch.caller.Org {
+		ch.do(op, typ, about, d)
+		return
+	}
+	actor := system().Actor
+	actor.Request = ch.caller.Actor.Request
+	if op != nil {
+		ch.ops = append(ch.ops, op)
+	}
+	ch.events = append(ch.events, credential.Event{At: ch.at, Org: org, Type: typ, Subject: about, Actor: actor, Detail: d})
+}
+
 // also adds operations that change no thing: expectations, remembered answers, settled serial numbers.
 func (ch *change) also(ops ...credential.Op) { ch.ops = append(ch.ops, ops...) }
 

@@ -43,7 +43,7 @@ func (a *Authority) CreateCredentials(ctx context.Context, c Caller, n []NewCred
 
 // createCredentials makes one or many; prefix says how the fields of the i-th are called.
 func (a *Authority) createCredentials(ctx context.Context, c Caller, wanted []NewCredential, prefix func(int) string) ([]Issued, error) {
-	w := &wishes{a: a, c: c, all: slices.Clone(wanted), prefix: prefix, owners: map[string]owner{}}
+	w := newWishes(a, c, wanted, prefix)
 	if err := w.authorize(ctx); err != nil {
 		return nil, err
 	}
@@ -75,8 +75,13 @@ type wishes struct {
 	all    []NewCredential
 	prefix func(int) string
 	owners map[string]owner // by how the request names them
+	users  map[string]owner // who answers for them, by how the request names them; "" is the caller, if that is a user
 	logins map[int]*login   // of the SCRAM credentials, by their place in all; made by the first attempt that comes so far
 	stale  bool
+}
+
+func newWishes(a *Authority, c Caller, wanted []NewCredential, prefix func(int) string) *wishes {
+	return &wishes{a: a, c: c, all: slices.Clone(wanted), prefix: prefix, owners: map[string]owner{}, users: map[string]owner{}}
 }
 
 func (w *wishes) materials() []material {
@@ -96,7 +101,11 @@ type owner struct {
 // load reads the principals of all wishes, each once.
 func (w *wishes) load(ctx context.Context) error {
 	clear(w.owners)
+	clear(w.users)
 	for i := range w.all {
+		if err := w.loadUser(ctx, w.all[i].Owner); err != nil {
+			return err
+		}
 		ref := w.all[i].Principal
 		if _, done := w.owners[ref]; done || !plausibleRef(ref) {
 			continue
@@ -108,6 +117,30 @@ func (w *wishes) load(ctx context.Context) error {
 		w.owners[ref] = owner{p, err == nil && p.DeletedAt.IsZero()}
 	}
 	return nil
+}
+
+// loadUser reads who answers for a credential, each once.
+func (w *wishes) loadUser(ctx context.Context, ref string) (err error) {
+	if _, done := w.users[ref]; !done {
+		w.users[ref], err = w.a.responsible(ctx, w.c, ref)
+	}
+	return err
+}
+
+// responsible finds the user who is to answer for a credential; the caller for "", if that is a user.
+func (a *Authority) responsible(ctx context.Context, c Caller, ref string) (owner, error) {
+	byDefault := ref == ""
+	if byDefault && !c.Local {
+		ref = c.Actor.Principal
+	}
+	if !plausibleRef(ref) {
+		return owner{}, nil
+	}
+	p, err := a.store.Principal(ctx, c.Org, ref)
+	if credential.IsNotFound(err) || err == nil && byDefault && p.Kind != credential.User {
+		return owner{}, nil
+	}
+	return owner{p, err == nil && p.DeletedAt.IsZero()}, err
 }
 
 // authorize asks for the right on each principal. A refusal names the principal
@@ -151,11 +184,12 @@ func (w *wishes) grant(ctx context.Context, m *memo) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	for _, o := range w.owners {
-		ch.also(credential.Expect{Principal: o.ID, Version: o.Version})
-	}
+	w.expect(ch)
 	ch.ops, ch.events = slices.Grow(ch.ops, len(drafts)), slices.Grow(ch.events, len(drafts))
 	if err := w.makeLogins(ctx, drafts); err != nil {
+		return reply{}, err
+	}
+	if err := w.keyNamesAreFree(ctx, drafts); err != nil {
 		return reply{}, err
 	}
 	if err := giveIDs(drafts); err != nil {
@@ -171,15 +205,30 @@ func (w *wishes) grant(ctx context.Context, m *memo) (reply, error) {
 	if err := w.a.remember(ch, m, r); err != nil {
 		return reply{}, err
 	}
-	return r, w.a.commit(ctx, ch)
+	return r, w.a.commitWithRoom(ctx, ch, b, b.crowdsOf(drafts))
+}
+
+// expect adds to the change that the principals, and those who answer, are still what they were.
+func (w *wishes) expect(ch *change) {
+	expected := map[string]bool{}
+	for _, found := range []map[string]owner{w.owners, w.users} {
+		for _, o := range found {
+			if o.found && !expected[o.ID] {
+				expected[o.ID] = true
+				ch.also(credential.Expect{Principal: o.ID, Version: o.Version})
+			}
+		}
+	}
 }
 
 // draft is a credential that was checked and may be made.
 type draft struct {
 	credential.Credential
 	principal string // name
+	owner     string // name of the user who answers for it
 	key       *publicKey
 	login     *login // scram
+	admin     bool   // app_key: its user is an administrator
 	warnings  []string
 }
 
@@ -189,13 +238,21 @@ func (w *wishes) check(b *book, now time.Time) ([]draft, error) {
 	drafts := make([]draft, len(w.all))
 	for i := range w.all {
 		own = own[:0]
-		drafts[i] = w.all[i].draft(&own, w.owners[w.all[i].Principal], b, now)
+		n, o := &w.all[i], w.owners[w.all[i].Principal]
+		drafts[i] = n.draft(&own, o, w.users[n.Owner], b, now)
+		if o.found {
+			if err := b.checkSubset(&own, n.Kind, &o.Principal, n.Scopes); err != nil {
+				return nil, err
+			}
+		}
 		for _, f := range own {
 			p.Add(w.prefix(i)+f.Field, "%s", f.Message)
 		}
 		drafts[i].Org, drafts[i].CreatedBy = w.c.Org, w.c.Actor.Principal
 	}
-	checkLogins(&p, w.all, drafts, func(i int, name string) string { return w.prefix(i) + name })
+	field := func(i int, name string) string { return w.prefix(i) + name }
+	checkLogins(&p, w.all, drafts, field)
+	checkKeyNames(&p, drafts, field)
 	if err := p.Err(); err != nil {
 		return nil, err
 	}
@@ -218,12 +275,13 @@ func (w *wishes) check(b *book, now time.Time) ([]draft, error) {
 		if err := notBootstrap(drafts[i].principal); err != nil {
 			return nil, err
 		}
+		w.a.awaitApproval(w.c, b, &drafts[i])
 	}
 	return drafts, nil
 }
 
 // draft checks a wish and works out what it means.
-func (n *NewCredential) draft(p *credential.Problems, o owner, b *book, now time.Time) draft {
+func (n *NewCredential) draft(p *credential.Problems, o, user owner, b *book, now time.Time) draft {
 	d := draft{
 		Credential: credential.Credential{
 			Kind: n.Kind, Principal: o.ID, Name: n.Name, Description: n.Description,
@@ -232,13 +290,23 @@ func (n *NewCredential) draft(p *credential.Problems, o owner, b *book, now time
 		},
 		principal: o.Name,
 	}
+	d.Resources, d.Limits = slices.Clone(n.Resources), n.Limits
+	d.Documentation, d.ClientName, d.Home = n.Documentation, n.ClientName, n.Home
 	n.checkOwner(p, o)
+	r := b.rules(n.Kind)
 	checkDescriptive(p, &d.Credential, b)
-	end, byDefault := n.lifetime(p, now)
-	d.ExpiresAt = end
-	if byDefault && n.Kind.Valid() {
-		d.warnings = append(d.warnings, fmt.Sprintf("no lifetime was given: it ends after the default of %d days, at %s",
-			defaultLifetime(n.Kind)/day, end.Format(time.RFC3339)))
+	r.checkName(p, d.Name)
+	r.checkNetworks(p, d.Networks)
+	b.checkResources(p, &d.Credential)
+	if n.Owner != "" {
+		checkUser(p, n.Owner, user)
+	}
+	if user.found {
+		d.Owner, d.owner = user.ID, user.Name
+	}
+	var note string
+	if d.ExpiresAt, note = n.lifetime(p, r, now); note != "" {
+		d.warnings = append(d.warnings, note)
 	}
 	if n.Kind == credential.Certificate {
 		d.key = readCSR(p, "csr", n.CSR)
@@ -246,6 +314,10 @@ func (n *NewCredential) draft(p *credential.Problems, o owner, b *book, now time
 		p.Add("csr", "is for certificates only")
 	}
 	n.checkLogin(p, &d)
+	if n.Kind == credential.SCRAM && b.org.Name != credential.DefaultOrg {
+		d.warnings = append(d.warnings, "nobody can log in with it yet: the listeners look for SCRAM users in the organisation "+credential.DefaultOrg)
+	}
+	n.checkAppKey(p, &d, o, b)
 	return d
 }
 
@@ -263,6 +335,16 @@ func (n *NewCredential) checkOwner(p *credential.Problems, o owner) {
 		p.Add("kind", "is none of %s", list(credential.Kinds(), func(k credential.Kind) string { return string(k) }))
 	case o.found && !n.Kind.For(o.Kind):
 		p.Add("kind", "is %s, which is not for a principal of kind %s", n.Kind, o.Kind)
+	}
+}
+
+// checkUser holds for who shall answer for a credential.
+func checkUser(p *credential.Problems, ref string, user owner) {
+	switch {
+	case !user.found:
+		p.Add("owner", "does not exist: %s", quote(ref))
+	case user.Kind != credential.User:
+		p.Add("owner", "is no user, but a %s: %s", user.Kind, user.Name)
 	}
 }
 
@@ -294,13 +376,13 @@ func (a *Authority) make(ctx context.Context, ch *change, d *draft) (Issued, err
 }
 
 func (a *Authority) makeToken(ch *change, d *draft) (Issued, error) {
-	proof, text, err := newToken(d.Kind, d.ID, 1, ch.at)
+	proof, text, err := a.newToken(d.Kind, d.ID, 1, ch.at)
 	if err != nil {
 		return Issued{}, err
 	}
 	d.Proofs = []credential.Proof{proof}
 	d.create(ch)
-	return Issued{Credential: d.Credential, PrincipalName: d.principal, Secret: text, Warnings: d.warnings}, nil
+	return Issued{Credential: d.Credential, PrincipalName: d.principal, OwnerName: d.owner, Secret: text, Admin: d.admin, Warnings: d.warnings}, nil
 }
 
 func (a *Authority) makeCertificate(ctx context.Context, ch *change, d *draft) (Issued, error) {
@@ -316,7 +398,7 @@ func (d *draft) withLeaf(ch *change, l *leaf) Issued {
 	d.ExpiresAt, d.Proofs = l.ends, []credential.Proof{l.proof(1, ch.at)}
 	d.create(ch)
 	ch.also(credential.SettleSerial{Serial: l.serial, Credential: d.ID, At: ch.at})
-	is := Issued{Credential: d.Credential, PrincipalName: d.principal, Warnings: d.warnings}
+	is := Issued{Credential: d.Credential, PrincipalName: d.principal, OwnerName: d.owner, Warnings: d.warnings}
 	l.into(&is)
 	return is
 }
@@ -324,17 +406,25 @@ func (d *draft) withLeaf(ch *change, l *leaf) Issued {
 func (d *draft) create(ch *change) {
 	op := credential.CreateCredential{Credential: d.Credential}
 	about := createDetails(&d.Credential)
+	about.put("owner", d.owner)
 	loginDetails(about, &d.Credential, d.login)
+	if d.admin {
+		about["admin"] = yesNo(true)
+	}
 	ch.do(op, "credential.create", aboutCredential(d.ID, d.principal), about)
 }
 
-// newToken makes version n of the token of a credential.
-func newToken(k credential.Kind, id string, n int, now time.Time) (credential.Proof, secret.Text, error) {
+// newToken makes version n of the token of a credential. That of an application key is kept too, sealed, to be revealed.
+func (a *Authority) newToken(k credential.Kind, id string, n int, now time.Time) (credential.Proof, secret.Text, error) {
 	text, hash, err := secret.New(tokenKind(k), id)
 	if err != nil {
 		return credential.Proof{}, secret.Text{}, err
 	}
-	return credential.Proof{N: n, Hash: hash[:], CreatedAt: now}, text, nil
+	p := credential.Proof{N: n, Hash: hash[:], CreatedAt: now}
+	if k == credential.AppKey {
+		err = a.sealToken(id, &p, text)
+	}
+	return p, text, err
 }
 
 // tokenKind is how a token of a kind begins.
@@ -344,6 +434,10 @@ func tokenKind(k credential.Kind) string {
 		return "dev"
 	case credential.PAT:
 		return "pat"
+	case credential.AppKey:
+		return "app"
+	case credential.SessionKey:
+		return "ses"
 	default:
 		return "api"
 	}
@@ -357,10 +451,31 @@ func createDetails(c *credential.Credential) details {
 	d.put("allowed_ips", networks(c.Networks))
 	d.put("tags", names(c.Tags))
 	d.put("project", c.Project)
+	d.put("resources", names(c.Resources))
+	d.put("limits", limitsText(c.Limits))
+	d.put("client_name", c.ClientName)
+	d.put("home", c.Home)
+	if c.State == credential.StatePending {
+		d.put("state", string(c.State))
+	}
 	d.put("not_before", stamp(c.NotBefore))
 	d.put("expires_at", stamp(c.ExpiresAt))
 	proofDetails(d, &c.Proofs[0])
 	return d
+}
+
+// limitsText is the form of limits in details.
+func limitsText(l credential.Limits) string {
+	var parts []string
+	for _, n := range [...]struct {
+		name string
+		is   int64
+	}{{"per_second", int64(l.PerSecond)}, {"burst", int64(l.Burst)}, {"per_month", l.PerMonth}} {
+		if n.is != 0 {
+			parts = append(parts, fmt.Sprintf("%s=%d", n.name, n.is))
+		}
+	}
+	return names(parts)
 }
 
 // proofDetails notes what tells a certificate from all others. The hash of a token stays out.

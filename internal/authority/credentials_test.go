@@ -51,7 +51,7 @@ func TestEachBadFieldIsRefused(t *testing.T) {
 		n     NewCredential
 	}{
 		"kind":                  {"kind", NewCredential{Kind: "password", Principal: "svc"}},
-		"kind of app key":       {"kind", NewCredential{Kind: "app_key", Principal: "svc"}},
+		"kind of app key":       {"kind", NewCredential{Kind: "app_key", Principal: "svc", Name: "a"}},
 		"no principal":          {"principal", NewCredential{Kind: credential.APIKey}},
 		"unknown principal":     {"principal", NewCredential{Kind: credential.APIKey, Principal: "nobody"}},
 		"SQL as principal":      {"principal", NewCredential{Kind: credential.APIKey, Principal: "x' OR 1=1 --"}}, // H23
@@ -195,7 +195,7 @@ func TestPatchesHaveNoDangerousFields(t *testing.T) {
 		patch any
 		may   string
 	}{
-		{CredentialPatch{}, "Name Description Project Scopes Tags Networks Version"},
+		{CredentialPatch{}, "Name Description Project Scopes Tags Networks Owner Resources Limits Documentation ClientName Home Version"},
 		{PrincipalPatch{}, "Description Roles Attrs Disabled Version"},
 	} {
 		var has []string

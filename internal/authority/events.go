@@ -7,34 +7,71 @@ import (
 
 	"cardea/internal/audit"
 	"cardea/internal/credential"
+	"cardea/internal/secret"
 )
 
-// Events lists events of the caller's organisation. The local administrator who names no organisation gets those of all.
+// Events lists events of the caller's organisation. The local administrator gets those of all organisations, unless the
+// filter names one, or it acts in another than the one that is there from the start.
 func (a *Authority) Events(ctx context.Context, c Caller, f credential.EventFilter) ([]credential.Event, error) {
 	if err := a.Authorize(c, "events:read", "/events/*"); err != nil {
 		return nil, err
 	}
-	if !c.Local || f.Org != "" {
+	if !seesAll(c) || f.Org != "" {
 		f.Org = c.Org
 	}
 	f.Limit = clampLimit(f.Limit)
 	return a.store.Events(ctx, f)
 }
 
-// Refusals lists what was refused since a time. They are of no organisation, because who was refused is
-// often nobody; only the organisation that is there from the start may see them.
+// seesAll reports whether a caller may see what is of every organisation at once.
+func seesAll(c Caller) bool { return c.Local && c.Org == credential.DefaultOrg }
+
+// Refusals lists what was refused since a time, as far as it was about credentials of the caller's organisation. Of whom
+// nothing is known is shown to the organisation that runs the installation, and all of it to its local administrator.
 func (a *Authority) Refusals(ctx context.Context, c Caller, since time.Time, limit int) ([]credential.Refusals, error) {
-	if err := a.authorizeLog(c, "events:read"); err != nil {
+	if err := a.Authorize(c, "events:read", "/events/*"); err != nil {
 		return nil, err
 	}
-	return a.store.RefusalsOf(ctx, since, clampLimit(limit))
+	limit = clampLimit(limit)
+	if seesAll(c) {
+		return a.store.RefusalsOf(ctx, since, limit)
+	}
+	all, err := a.store.RefusalsOf(ctx, since, maxRefusals)
+	if err != nil {
+		return nil, err
+	}
+	orgs := map[string]string{} // of credentials, by ID
+	own := []credential.Refusals{}
+	for _, r := range all {
+		org, known := orgs[r.Credential]
+		if !known {
+			if org, err = a.orgOf(ctx, r.Credential); err != nil {
+				return nil, err
+			}
+			orgs[r.Credential] = org
+		}
+		if org == c.Org {
+			if own = append(own, r); len(own) == limit {
+				break
+			}
+		}
+	}
+	return own, nil
 }
 
-func (a *Authority) authorizeLog(c Caller, verb string) error {
-	if c.Org != credential.DefaultOrg && !c.Local {
-		return credential.Errorf(credential.NoRight, "this belongs to the organisation %s", credential.DefaultOrg)
+// maxRefusals is in how many of the newest refusals those of an organisation are looked for.
+const maxRefusals = 5000
+
+// orgOf is the organisation of a credential; the one that runs the installation for an ID that nobody has.
+func (a *Authority) orgOf(ctx context.Context, id string) (string, error) {
+	if len(id) != secret.IDLen {
+		return credential.DefaultOrg, nil
 	}
-	return a.Authorize(c, verb, "/events/*")
+	rec, err := a.store.Credential(ctx, id)
+	if credential.IsNotFound(err) {
+		return credential.DefaultOrg, nil
+	}
+	return rec.Credential.Org, err
 }
 
 // LogState is what VerifyLog found.
@@ -48,7 +85,7 @@ type LogState struct {
 
 // VerifyLog recomputes the chain from the first event to the last, and misses those that the log once had (A06).
 func (a *Authority) VerifyLog(ctx context.Context, c Caller) (LogState, error) {
-	if err := a.authorizeLog(c, "events:verify"); err != nil {
+	if err := a.Authorize(c, "events:verify", "/events/*"); err != nil {
 		return LogState{}, err
 	}
 	known, err := a.store.Policy(ctx) // for its revision: the log goes on to there at least

@@ -39,11 +39,11 @@ func (a *Authority) extend(ctx context.Context, c Caller, rec credential.Record,
 		return cred, err
 	}
 	ch := a.begin(c)
-	if err := mayExtend(&cred, until, ch.at); err != nil {
-		return cred, err
-	}
 	b, err := a.book(ctx, c.Org)
 	if err != nil {
+		return cred, err
+	}
+	if err := mayExtend(&cred, b.rules(cred.Kind), until, ch.at); err != nil {
 		return cred, err
 	}
 	if err := b.mayIssue(c, rec.Principal.Roles, cred.Scopes); err != nil {
@@ -65,11 +65,15 @@ func (a *Authority) extend(ctx context.Context, c Caller, rec credential.Record,
 	return cred, nil
 }
 
-func mayExtend(c *credential.Credential, until, now time.Time) error {
+func mayExtend(c *credential.Credential, r *kindRules, until, now time.Time) error {
+	if err := accepted(c); err != nil {
+		return err
+	}
 	var p credential.Problems
+	if err := notOfAPassword(c); err != nil {
+		return err
+	}
 	switch {
-	case c.State.Ended():
-		return ended(c)
 	case c.Kind == credential.Certificate:
 		return credential.Errorf(credential.Conflict, "the end of a certificate is signed and cannot be moved: rotate the credential %s", c.ID)
 	case len(aliveProofs(c, now)) == 0:
@@ -78,10 +82,12 @@ func mayExtend(c *credential.Credential, until, now time.Time) error {
 		return credential.Errorf(credential.Conflict, "the newest version of the credential %s was retired: rotate it", c.ID)
 	case until.IsZero():
 		p.Add("expires_at", "is empty")
+	case c.ExpiresAt.IsZero():
+		return credential.Errorf(credential.Conflict, "the credential %s has no end that could be moved", c.ID)
 	case !until.After(c.ExpiresAt):
 		p.Add("expires_at", "is not after the present end, %s", c.ExpiresAt.UTC().Format(time.RFC3339))
 	default:
-		checkEnd(&p, "expires_at", until, now)
+		r.checkEnd(&p, "expires_at", until, now)
 	}
 	return p.Err()
 }

@@ -46,6 +46,7 @@ type keygen struct {
 	a    *Authority
 	c    Caller
 	n    NewKey
+	user owner  // who answers for it
 	id   string // of the certificate's credential; "" before it was signed
 	leaf leaf
 }
@@ -59,7 +60,10 @@ func (g *keygen) run(ctx context.Context, m *memo) (reply, error) {
 		return reply{}, err
 	}
 	ch := g.a.begin(g.c)
-	pub, err := g.check(b)
+	if g.user, err = g.a.responsible(ctx, g.c, ""); err != nil {
+		return reply{}, err
+	}
+	pub, err := g.check(b, ch.at)
 	if err != nil {
 		return reply{}, err
 	}
@@ -70,10 +74,10 @@ func (g *keygen) run(ctx context.Context, m *memo) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if err := g.sign(ctx, ch, pub); err != nil {
+	if err := g.sign(ctx, ch, pub, b); err != nil {
 		return reply{}, err
 	}
-	r, err := g.build(ch, role)
+	r, err := g.build(ch, b, role)
 	if err != nil {
 		return reply{}, err
 	}
@@ -84,16 +88,19 @@ func (g *keygen) run(ctx context.Context, m *memo) (reply, error) {
 }
 
 // check names the fields as the command line and the API do.
-func (g *keygen) check(b *book) (*publicKey, error) {
+func (g *keygen) check(b *book, now time.Time) (*publicKey, error) {
 	var p credential.Problems
 	checkNewName(&p, "id", g.n.ID)
 	switch {
 	case g.n.Valid < 0:
 		p.Add("valid", "is negative")
-	case g.n.Valid > maxLifetime:
-		p.Add("valid", "is more than %d days", maxLifetime/day)
 	case g.n.Valid > 0 && g.n.Valid < time.Second:
 		p.Add("valid", "is less than a second")
+	default:
+		b.strictest().checkEnd(&p, "valid", now.Add(g.valid(b)), now)
+	}
+	for _, k := range keyKinds {
+		b.rules(k).checkKey(&p, g.n.ID)
 	}
 	checkPolicyNames(&p, "scopes", g.n.Scopes, maxScopes, b.hasScope)
 	pub := readCSR(&p, "csr", g.n.CSR)
@@ -142,7 +149,7 @@ func onlyRole(scopes []string) string {
 	return onlyPrefix + hex.EncodeToString(sum[:])[:12]
 }
 
-func (g *keygen) sign(ctx context.Context, ch *change, pub *publicKey) error {
+func (g *keygen) sign(ctx context.Context, ch *change, pub *publicKey, b *book) error {
 	if g.id != "" {
 		return nil
 	}
@@ -150,11 +157,7 @@ func (g *keygen) sign(ctx context.Context, ch *change, pub *publicKey) error {
 	if err != nil {
 		return err
 	}
-	valid := g.n.Valid
-	if valid == 0 {
-		valid = defaultLifetime(credential.DeviceToken)
-	}
-	if g.leaf, err = g.a.sign(ctx, ch, pub, leafWish{principal: g.n.ID, credential: id, until: ch.at.Add(valid)}); err != nil {
+	if g.leaf, err = g.a.sign(ctx, ch, pub, leafWish{principal: g.n.ID, credential: id, until: ch.at.Add(g.valid(b))}); err != nil {
 		return err
 	}
 	g.id = id
@@ -162,7 +165,7 @@ func (g *keygen) sign(ctx context.Context, ch *change, pub *publicKey) error {
 }
 
 // build adds device, token and certificate to the change. The end is that of the certificate, for both.
-func (g *keygen) build(ch *change, role string) (reply, error) {
+func (g *keygen) build(ch *change, b *book, role string) (reply, error) {
 	p, err := newPrincipal(ch, NewPrincipal{Kind: credential.Device, Name: g.n.ID, Roles: []string{role}})
 	if err != nil {
 		return reply{}, err
@@ -171,12 +174,13 @@ func (g *keygen) build(ch *change, role string) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	cert := g.draft(ch, &p, credential.Certificate, g.id).withLeaf(ch, &g.leaf)
-	token, err := g.a.makeToken(ch, g.draft(ch, &p, credential.DeviceToken, tokenID))
+	cert := g.draft(ch, b, &p, credential.Certificate, g.id).withLeaf(ch, &g.leaf)
+	token, err := g.a.makeToken(ch, g.draft(ch, b, &p, credential.DeviceToken, tokenID))
 	if err != nil {
 		return reply{}, err
 	}
 	r := reply{Principal: &p, Issued: []Issued{token, cert}}
+	r.Warnings = append(r.Warnings, token.Warnings...)
 	if role == credential.RoleDevice {
 		r.Warnings = append(r.Warnings, fmt.Sprintf(
 			"%s may use all topics that do not begin with $ and all gateway routes: narrow it with --scope NAME", p.Name))
@@ -187,11 +191,50 @@ func (g *keygen) build(ch *change, role string) (reply, error) {
 	return r, nil
 }
 
-func (g *keygen) draft(ch *change, p *credential.Principal, k credential.Kind, id string) *draft {
-	return &draft{principal: p.Name, Credential: credential.Credential{
+func (g *keygen) draft(ch *change, b *book, p *credential.Principal, k credential.Kind, id string) *draft {
+	d := &draft{principal: p.Name, Credential: credential.Credential{
 		ID: id, Org: p.Org, Kind: k, Principal: p.ID, Name: p.Name, State: credential.StateActive,
 		ExpiresAt: g.leaf.ends, CreatedAt: ch.at, CreatedBy: g.c.Actor.Principal, Version: 1,
 	}}
+	if g.user.found {
+		d.Owner, d.owner = g.user.ID, g.user.Name
+	}
+	g.a.awaitApproval(g.c, b, d)
+	return d
+}
+
+// keyKinds are what a key is made of.
+var keyKinds = []credential.Kind{credential.Certificate, credential.DeviceToken}
+
+// valid is how long both halves of the key live.
+func (g *keygen) valid(b *book) time.Duration {
+	if g.n.Valid > 0 {
+		return g.n.Valid
+	}
+	valid := b.rules(credential.Certificate).DefaultLifetime
+	if other := b.rules(credential.DeviceToken).DefaultLifetime; other > 0 {
+		valid = min(valid, other)
+	}
+	return min(valid, b.strictest().longest())
+}
+
+// strictest is the policy of the kinds of a key that lets it live less long.
+func (b *book) strictest() *kindRules {
+	cert, token := b.rules(credential.Certificate), b.rules(credential.DeviceToken)
+	if token.longest() < cert.longest() {
+		return token
+	}
+	return cert
+}
+
+// checkKey holds for what a key cannot say: its halves have the device's name, and come from anywhere.
+func (r *kindRules) checkKey(p *credential.Problems, id string) {
+	if r.pattern != nil && !r.pattern.MatchString(id) {
+		p.Add("id", "does not match %s, as %s demands of names", r.NamePattern, r)
+	}
+	if r.RequireNetworks || len(r.Networks) > 0 {
+		p.Add("id", "would get credentials that may come from anywhere, but %s demands networks: make the device and then each credential, with allowed_ips", r)
+	}
 }
 
 // RotateKey rotates the newest token and certificate of a device that were not revoked, both in one change. They end at the same instant again.
@@ -248,15 +291,26 @@ func (a *Authority) rotateKey(ctx context.Context, c Caller, p credential.Princi
 		return reply{}, err
 	}
 	ch := a.begin(c)
+	b, err := a.book(ctx, c.Org)
+	if err != nil {
+		return reply{}, err
+	}
 	for _, rec := range []*credential.Record{&cert, &token} {
-		if err := a.mayTurn(ctx, c, rec, r, ch.at); err != nil {
+		if err := a.mayTurn(ctx, c, b, rec, r, ch.at); err != nil {
 			return reply{}, err
 		}
 	}
 	ch.also(credential.Expect{Principal: token.Principal.ID, Version: token.Principal.Version})
-	c2, err := a.turn(ctx, ch, &cert, r, from, renewedEnd(&cert.Credential, ch.at))
+	ends, note := b.rules(credential.Certificate).renewed(&cert.Credential, ch.at)
+	if most := ch.at.Add(b.rules(credential.DeviceToken).longest()); most.Before(ends) {
+		ends, note = b.rules(credential.DeviceToken).renewed(&cert.Credential, ch.at)
+	}
+	c2, err := a.turn(ctx, ch, &cert, r, from, ends)
 	if err != nil {
 		return reply{}, err
+	}
+	if note != "" {
+		c2.Warnings = append(c2.Warnings, note)
 	}
 	t2, err := a.turn(ctx, ch, &token, r, source{}, c2.Credential.ExpiresAt)
 	if err != nil {
@@ -266,7 +320,7 @@ func (a *Authority) rotateKey(ctx context.Context, c Caller, p credential.Princi
 	if err := a.remember(ch, m, kept); err != nil {
 		return reply{}, err
 	}
-	return kept, a.commit(ctx, ch)
+	return kept, a.commitWithRoom(ctx, ch, b, b.revived(ch, &token, &cert))
 }
 
 // keyOf returns the newest token and the newest certificate of a device that

@@ -21,7 +21,7 @@ const (
 	linkLen    = 32      // id and secret: 24 base62 characters are 142 bits
 )
 
-// AdminLink makes the one-time code of a link that opens the console, valid for 10 minutes; RedeemLink uses it up. Only for the
+// AdminLink makes the one-time code of a link that opens the console in the caller's organisation, valid for 10 minutes; RedeemLink uses it up. Only for the
 // local administrator. The store keeps its hash, so it outlives a restart and works on every node.
 func (a *Authority) AdminLink(ctx context.Context, c Caller) (secret.Text, time.Time, error) {
 	if err := onlyLocal(c, "a link to the console"); err != nil {
@@ -36,7 +36,7 @@ func (a *Authority) AdminLink(ctx context.Context, c Caller) (secret.Text, time.
 	}
 	ch := a.begin(c)
 	until := ch.at.Add(linkLife)
-	ch.do(credential.PutSetting{Name: linkSetting(code), Value: linkValue(code, until)},
+	ch.do(credential.PutSetting{Name: linkSetting(code), Value: linkValue(code, until, c.Org)},
 		"system.link", aboutLink(code), details{"expires_at": stamp(until)})
 	if err := a.commit(ctx, ch); err != nil {
 		return secret.Text{}, time.Time{}, err
@@ -48,14 +48,14 @@ func (a *Authority) AdminLink(ctx context.Context, c Caller) (secret.Text, time.
 // Every other answer is the same NotFound.
 func (a *Authority) RedeemLink(ctx context.Context, code string, from credential.Actor) (Caller, error) {
 	refused := credential.Errorf(credential.NotFound, "the link has been used or has expired: make a new one with 'cardea admin link'")
-	until, err := a.linkUntil(ctx, code)
+	until, org, err := a.linkUntil(ctx, code)
 	if err != nil {
 		return Caller{}, err
 	}
 	if !a.now().Before(until) {
 		return Caller{}, refused
 	}
-	rights, err := a.adminRights(ctx)
+	rights, err := a.adminRights(ctx, org)
 	if err != nil {
 		return Caller{}, err
 	}
@@ -67,7 +67,7 @@ func (a *Authority) RedeemLink(ctx context.Context, code string, from credential
 		return Caller{}, refused
 	}
 	from.Principal, from.Credential = "local", "link:"+code[:linkIDLen]
-	c := Caller{Org: credential.DefaultOrg, Rights: rights, Actor: from}
+	c := Caller{Org: org, Rights: rights, Actor: from}
 	ch := a.begin(c)
 	ch.do(credential.PutSetting{Name: linkSetting(code)}, "system.redeem", aboutLink(code), nil)
 	if err := a.commit(ctx, ch); err != nil {
@@ -76,34 +76,38 @@ func (a *Authority) RedeemLink(ctx context.Context, code string, from credential
 	return c, nil
 }
 
-// linkUntil returns when a code ends; the zero time if there is no such code.
-func (a *Authority) linkUntil(ctx context.Context, code string) (time.Time, error) {
+// linkUntil returns when a code ends, and the organisation that it opens; the zero time if there is no such code.
+func (a *Authority) linkUntil(ctx context.Context, code string) (time.Time, string, error) {
 	if len(code) != linkLen || strings.ContainsFunc(code, notBase62) {
-		return time.Time{}, nil
+		return time.Time{}, "", nil
 	}
 	value, err := a.store.Setting(ctx, linkSetting(code))
 	if err != nil {
-		return time.Time{}, err
+		return time.Time{}, "", err
 	}
-	until := linkEnd(value)
-	if subtle.ConstantTimeCompare([]byte(value), []byte(linkValue(code, until))) == 0 {
-		return time.Time{}, nil
+	until, org := linkEnd(value)
+	if subtle.ConstantTimeCompare([]byte(value), []byte(linkValue(code, until, org))) == 0 {
+		return time.Time{}, "", nil
 	}
-	return until, nil
+	return until, org, nil
 }
 
 func notBase62(r rune) bool {
 	return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 }
 
-// linkEnd returns the end that a stored value names; the zero time if it names none.
-func linkEnd(value string) time.Time {
-	_, end, _ := strings.Cut(value, " ")
+// linkEnd returns the end and the organisation that a stored value names; the zero time if it names no end.
+func linkEnd(value string) (time.Time, string) {
+	_, rest, _ := strings.Cut(value, " ")
+	end, org, named := strings.Cut(rest, " ")
 	micros, err := strconv.ParseInt(end, 10, 64)
-	if err != nil {
-		return time.Time{}
+	switch {
+	case err != nil:
+		return time.Time{}, ""
+	case !named: // as it is for the organisation that is there from the start
+		org = credential.DefaultOrg
 	}
-	return time.UnixMicro(micros).UTC()
+	return time.UnixMicro(micros).UTC(), org
 }
 
 // sweepLinks adds to the change that links which are over are forgotten.
@@ -113,7 +117,7 @@ func (a *Authority) sweepLinks(ctx context.Context, ch *change) error {
 		return err
 	}
 	for name, value := range links {
-		if !ch.at.Before(linkEnd(value)) {
+		if until, _ := linkEnd(value); !ch.at.Before(until) {
 			ch.also(credential.PutSetting{Name: name})
 		}
 	}
@@ -122,19 +126,23 @@ func (a *Authority) sweepLinks(ctx context.Context, ch *change) error {
 
 func linkSetting(code string) string { return linkPrefix + code[:linkIDLen] }
 
-// linkValue is what is stored of a code: its hash and its end.
-func linkValue(code string, until time.Time) string {
+// linkValue is what is stored of a code: its hash, its end and the organisation that it opens.
+func linkValue(code string, until time.Time, org string) string {
 	sum := sha256.Sum256([]byte(code))
-	return hex.EncodeToString(sum[:]) + " " + strconv.FormatInt(until.UnixMicro(), 10)
+	value := hex.EncodeToString(sum[:]) + " " + strconv.FormatInt(until.UnixMicro(), 10)
+	if org != credential.DefaultOrg {
+		value += " " + org
+	}
+	return value
 }
 
 func aboutLink(code string) credential.Subject {
 	return credential.Subject{Kind: "system", ID: linkSetting(code)}
 }
 
-// adminRights is what the role admin allows.
-func (a *Authority) adminRights(ctx context.Context) (policy.Rights, error) {
-	b, err := a.book(ctx, credential.DefaultOrg)
+// adminRights is what the role admin of an organisation allows.
+func (a *Authority) adminRights(ctx context.Context, org string) (policy.Rights, error) {
+	b, err := a.book(ctx, org)
 	if err != nil {
 		return policy.Rights{}, err
 	}
@@ -146,5 +154,9 @@ func (a *Authority) adminRights(ctx context.Context) (policy.Rights, error) {
 	if err != nil {
 		return policy.Rights{}, &credential.Error{Kind: credential.Internal, Err: err}
 	}
-	return policy.Rights{Principal: set}, nil
+	boundary, err := policy.CompileResources(b.org.Resources, true)
+	if err != nil {
+		return policy.Rights{}, &credential.Error{Kind: credential.Internal, Err: err}
+	}
+	return policy.Rights{Principal: set, Boundary: boundary}, nil
 }

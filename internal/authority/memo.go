@@ -40,6 +40,8 @@ type keptIssued struct {
 	Certificate   []byte                `json:"certificate,omitempty"`
 	Key           string                `json:"key,omitempty"`
 	PreviousEnds  time.Time             `json:"previous,omitzero"`
+	OwnerName     string                `json:"owner,omitempty"`
+	Admin         bool                  `json:"admin,omitempty"`
 	Warnings      []string              `json:"warnings,omitempty"`
 }
 
@@ -47,7 +49,7 @@ func keep(issued ...Issued) []keptIssued {
 	out := make([]keptIssued, len(issued))
 	for i, is := range issued {
 		out[i] = keptIssued{
-			is.Credential, is.PrincipalName, is.Secret.Reveal(), is.Certificate, is.PrivateKey.Reveal(), is.PreviousEnds, is.Warnings,
+			is.Credential, is.PrincipalName, is.Secret.Reveal(), is.Certificate, is.PrivateKey.Reveal(), is.PreviousEnds, is.OwnerName, is.Admin, is.Warnings,
 		}
 	}
 	return out
@@ -57,7 +59,7 @@ func (k *keptIssued) issued() Issued {
 	return Issued{
 		Credential: k.Credential, PrincipalName: k.PrincipalName,
 		Secret: secret.NewText(k.Token), Certificate: k.Certificate, PrivateKey: secret.NewText(k.Key),
-		PreviousEnds: k.PreviousEnds, Warnings: k.Warnings,
+		PreviousEnds: k.PreviousEnds, OwnerName: k.OwnerName, Admin: k.Admin, Warnings: k.Warnings,
 	}
 }
 

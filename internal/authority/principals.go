@@ -100,14 +100,19 @@ func (n *NewPrincipal) check(b *book) error {
 	return p.Err()
 }
 
+func newPrincipalID() (string, error) {
+	id, err := secret.NewID(11)
+	return "P" + id, err
+}
+
 // newPrincipal adds to the change that a principal is made.
 func newPrincipal(ch *change, n NewPrincipal) (credential.Principal, error) {
-	id, err := secret.NewID(11)
+	id, err := newPrincipalID()
 	if err != nil {
 		return credential.Principal{}, err
 	}
 	p := credential.Principal{
-		ID: "P" + id, Org: ch.caller.Org, Kind: n.Kind, Name: n.Name, Description: n.Description,
+		ID: id, Org: ch.caller.Org, Kind: n.Kind, Name: n.Name, Description: n.Description,
 		Roles: slices.Clone(n.Roles), Attrs: maps.Clone(n.Attrs), CreatedAt: ch.at, Version: 1,
 	}
 	d := details{"kind": string(p.Kind)}
@@ -158,7 +163,15 @@ func (a *Authority) updatePrincipal(ctx context.Context, c Caller, old credentia
 		return old, nil
 	}
 	ch := a.begin(c)
+	if err := a.keepOwner(ctx, ch, b, &old, &p); err != nil {
+		return old, err
+	}
 	ch.do(credential.UpdatePrincipal{Principal: p}, "principal.update", aboutPrincipal(&p), d)
+	if p.Disabled && !old.Disabled { // who is enabled again logs in again
+		if err := a.endSessionsOf(ctx, ch, &p, "the principal was disabled"); err != nil {
+			return old, err
+		}
+	}
 	if err := a.commit(ctx, ch); err != nil {
 		return old, err
 	}
@@ -216,14 +229,24 @@ func (a *Authority) DeletePrincipal(ctx context.Context, c Caller, ref, reason s
 
 // deletePrincipal leaves an event for each credential that ends with it.
 func (a *Authority) deletePrincipal(ctx context.Context, c Caller, p credential.Principal, reason string) error {
+	b, err := a.book(ctx, p.Org)
+	if err != nil {
+		return err
+	}
 	ch := a.begin(c)
+	if err := a.keepOwner(ctx, ch, b, &p, nil); err != nil {
+		return err
+	}
 	gone := credential.DeletePrincipal{ID: p.ID, Version: p.Version, At: ch.at, Reason: reason}
 	ch.because(nil, "principal.delete", aboutPrincipal(&p), details{"kind": string(p.Kind)}, reason)
-	err := a.eachCredential(ctx, credential.CredentialFilter{Org: p.Org, Principal: p.ID}, func(l credential.Listed) error {
+	err = a.eachCredential(ctx, credential.CredentialFilter{Org: p.Org, Principal: p.ID}, func(l credential.Listed) error {
 		d := details{"principal": "deleted"}
 		d.set("state", string(l.State), string(credential.StateDeleted))
 		ch.because(nil, "credential.delete", aboutCredential(l.ID, p.Name), d, reason)
 		gone.Credentials = append(gone.Credentials, l.ID)
+		if l.Avatar != "" {
+			ch.also(credential.PutAvatar{Credential: l.ID})
+		}
 		return nil
 	})
 	if err != nil {
@@ -295,7 +318,7 @@ func yesNo(b bool) string {
 
 // eachCredential calls fn for each credential that a filter selects, page by page.
 func (a *Authority) eachCredential(ctx context.Context, f credential.CredentialFilter, fn func(credential.Listed) error) error {
-	f.Limit, f.Now = maxLimit, a.now()
+	f.Limit, f.Now, f.Everything = maxLimit, a.now(), true
 	for {
 		page, next, err := a.store.Credentials(ctx, f)
 		if err != nil {

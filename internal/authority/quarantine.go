@@ -56,8 +56,11 @@ func (a *Authority) setQuarantine(ctx context.Context, c Caller, rec *credential
 	if err := p.Err(); err != nil {
 		return cred, err
 	}
-	if cred.State.Ended() {
-		return cred, ended(&cred)
+	if err := accepted(&cred); err != nil {
+		return cred, err
+	}
+	if err := notOfASession(&cred); err != nil {
+		return cred, err
 	}
 	about := aboutCredential(cred.ID, rec.Principal.Name)
 	to, typ := credential.StateActive, "credential.release"

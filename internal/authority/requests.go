@@ -16,6 +16,11 @@ type Caller struct {
 	Rights policy.Rights
 	Local  bool // the administrator's socket: may everything
 	Actor  credential.Actor
+	// Exercised, if not nil, is told which scope has allowed something.
+	Exercised func(scope string)
+
+	own  bool // acts on credentials of their own; see me.go
+	free bool // own, and nothing holds back the credential that they have come with
 }
 
 // NewPrincipal asks for a principal.
@@ -50,8 +55,18 @@ type NewCredential struct {
 	NotBefore   time.Time
 	TTL         time.Duration // at most one of TTL and ExpiresAt; neither: the kind's default
 	ExpiresAt   time.Time
+	Never       bool   // without an end, where the policy allows it; then neither TTL nor ExpiresAt
 	CSR         []byte // certificate: PEM; empty: Cardea makes the key pair
+	Owner       string // name or ID of the user who answers for it; "": the caller, if that is a user
+	Resources   []string
+	Limits      credential.Limits
 	Idempotency string
+
+	// What follows is for app_key.
+	AllowAdmin    bool // its user is an administrator, and that is meant
+	Documentation string
+	ClientName    string
+	Home          string
 
 	// What follows is for scram. At most one of Password and the three keys; without both Cardea makes a password.
 	Username   string      // "": the principal's name
@@ -79,6 +94,17 @@ type Issued struct {
 	Certificate   []byte      // PEM: leaf, then the issuing certificate; nil for tokens
 	PrivateKey    secret.Text // PEM, PKCS#8; empty with a CSR
 	PreviousEnds  time.Time   // rotation: when the version before stops
+	OwnerName     string      // "" for nobody
+	Admin         bool        // app_key: its user is an administrator
+	Warnings      []string
+}
+
+// Preview is what a request for a credential would make (L01).
+type Preview struct {
+	Credential    credential.Credential // without ID and versions; pending if somebody must approve it
+	PrincipalName string
+	OwnerName     string
+	Policy        credential.KindPolicy // that it was held to
 	Warnings      []string
 }
 
@@ -87,7 +113,13 @@ type CredentialPatch struct {
 	Name, Description, Project *string
 	Scopes, Tags               *[]string
 	Networks                   *[]netip.Prefix
-	Version                    int64
+	Owner                      *string // name or ID; "" for nobody
+	Resources                  *[]string
+	Limits                     *credential.Limits
+
+	Documentation, ClientName, Home *string // app_key
+
+	Version int64
 }
 
 // Rotation asks for a new version of a credential.
@@ -151,5 +183,7 @@ type VersionUse struct {
 type Detailed struct {
 	credential.Credential
 	Principal credential.Principal
+	Admin     bool         // app_key: its user is an administrator
+	OwnerName string       // "" for nobody
 	Versions  []VersionUse // newest first
 }

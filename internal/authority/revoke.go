@@ -36,18 +36,33 @@ func (a *Authority) end(ctx context.Context, c Caller, id, reason, verb string, 
 			return rec.Credential, nil
 		}
 		ch := a.begin(c)
-		cred := endCredential(ch, rec.Credential, rec.Principal.Name, to, "credential."+verb, reason)
+		typ := "credential." + verb
+		if rec.Credential.Kind == credential.SessionKey {
+			typ = "session.end"
+		}
+		cred := endCredential(ch, rec.Credential, rec.Principal.Name, to, typ, reason)
+		if err := a.endSessions(ctx, ch, &rec.Credential, rec.Principal.Name, "what it was made with has ended"); err != nil {
+			return rec.Credential, err
+		}
 		return cred, a.commit(ctx, ch)
 	})
 }
 
 // endCredential adds to the change that a credential ends, and returns what becomes of it.
 func endCredential(ch *change, cred credential.Credential, principal string, to credential.State, typ, reason string) credential.Credential {
+	return endVersion(ch, cred, 0, principal, to, typ, reason)
+}
+
+// endVersion is endCredential, but only if the credential is still at a version; 0 for any.
+func endVersion(ch *change, cred credential.Credential, version int64, principal string, to credential.State, typ, reason string) credential.Credential {
 	d := details{"kind": string(cred.Kind)}
 	d.set("state", string(cred.State), string(to))
 	proofDetails(d, &cred.Proofs[0])
-	op := credential.EndCredential{ID: cred.ID, State: to, At: ch.at, Reason: reason}
+	op := credential.EndCredential{ID: cred.ID, Version: version, State: to, At: ch.at, Reason: reason}
 	ch.because(op, typ, aboutCredential(cred.ID, principal), d, reason)
+	if to == credential.StateDeleted && cred.Avatar != "" {
+		ch.also(credential.PutAvatar{Credential: cred.ID})
+	}
 	if !cred.State.Ended() {
 		cred.EndedAt, cred.EndReason = ch.at, reason
 	}

@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"context"
 	"encoding/json"
 	"net/netip"
 	"strings"
@@ -11,14 +12,42 @@ import (
 
 // Authorize refuses with NoRight unless c may do verb on the object, as in "credentials:create", "/credentials/pump-1".
 func (a *Authority) Authorize(c Caller, verb, object string) error {
-	if c.Local {
+	if c.Org != credential.DefaultOrg && ofInstallation(verb) {
+		return installationOnly(verb)
+	}
+	if c.Local || c.own && object == "/credentials/"+c.Actor.Principal && strings.HasPrefix(verb, "credentials:") {
 		return nil
 	}
 	ask := policy.Access{Proto: policy.API, Verb: verb, Resource: object, Source: sourceOf(c.Actor)}
-	if c.Rights.Decide(&ask).Allowed() {
+	if d := c.Rights.Decide(&ask); d.Allowed() {
+		if c.Exercised != nil {
+			c.Exercised(c.Rights.Scope(d.Index()))
+		}
 		return nil
 	}
 	return credential.Errorf(credential.NoRight, "the right %s on %s is missing", verb, printable(object))
+}
+
+// ofInstallation reports whether a right is not about what an organisation has, but about what it runs on: routes, chains of
+// authenticators, the clusters that ask, the whole of the audit log. Those belong to the organisation that is there from the start (W07).
+func ofInstallation(verb string) bool {
+	noun, _, _ := strings.Cut(verb, ":")
+	return noun == "routes" || noun == "authenticators" || noun == "backend" || verb == "events:verify"
+}
+
+// installationOnly is the refusal of what belongs to the installation. It holds for the local administrator who acts in an
+// organisation too.
+func installationOnly(what string) error {
+	return credential.Errorf(credential.NoRight,
+		"%s is of the installation, which is run by the organisation %s: no other has it", what, credential.DefaultOrg)
+}
+
+// onlyInstallation refuses everybody but the local administrator in the organisation that runs the installation.
+func onlyInstallation(c Caller, what string) error {
+	if err := onlyLocal(c, what); err != nil || c.Org == credential.DefaultOrg {
+		return err
+	}
+	return installationOnly(what)
 }
 
 // permit is [Authority.Authorize] for a thing that exists: who may not even read it gets hidden, the
@@ -43,9 +72,26 @@ func onlyLocal(c Caller, what string) error {
 	return credential.Errorf(credential.NoRight, "%s is for the local administrator only: use the command line on the server", what)
 }
 
+// LocalCaller is the local administrator, who acts in any organisation; "" is the one that runs the installation. NotFound, Down.
+func (a *Authority) LocalCaller(ctx context.Context, org string, actor credential.Actor) (Caller, error) {
+	c := Caller{Org: credential.DefaultOrg, Rights: RightsOfLocal(), Local: true, Actor: actor}
+	if org == "" || org == c.Org {
+		return c, nil // which is there, and needs no database to be
+	}
+	all, err := a.store.Policy(ctx)
+	if err != nil {
+		return Caller{}, err
+	}
+	if _, there := all.Org(org); !there {
+		return Caller{}, notFound("organisation", org)
+	}
+	c.Org = org
+	return c, nil
+}
+
 // RightsOfLocal is what the local administrator may: everything.
 func RightsOfLocal() policy.Rights {
-	set, err := policy.Compile([]credential.Scope{adminScope()})
+	set, err := policy.Compile([]credential.Scope{adminScope(credential.DefaultOrg)})
 	if err != nil {
 		// The rules are constants of this package; a test compiles them.
 		panic("authority: the built-in scope admin:all does not compile: " + err.Error())
@@ -71,7 +117,9 @@ func mayGrant(c Caller, what string, rules []credential.Rule) error {
 	if c.Local || len(rules) == 0 {
 		return nil
 	}
-	over := c.Rights.Covers(rules)
+	rights := c.Rights
+	rights.Boundary = nil // what is granted stays in the organisation, and is held to the same
+	over := rights.Covers(rules)
 	if len(over) == 0 {
 		return nil
 	}

@@ -18,7 +18,8 @@ const (
 
 // Rotate gives a credential a new version. The ones before end after the overlap, and never later than they would have
 // without it. The new version lives as long from now on as the one before was meant to; so a rotation also brings
-// back an expired credential, but none of its old versions. Errors: Invalid, NotFound, Conflict if it was revoked or has too
+// back an expired credential, but none of its old versions. What the policy of the kind demanded later does not stand in the way
+// of a rotation; only the new version lives no longer than the policy allows by now, and the answer says so. Errors: Invalid, NotFound, Conflict if it was revoked or has too
 // many living versions, NeedsForce (R07), NoRight, Down.
 func (a *Authority) Rotate(ctx context.Context, c Caller, id string, r Rotation) (Issued, error) {
 	rec, err := a.credential(ctx, c, "rotate", id)
@@ -54,19 +55,27 @@ func (a *Authority) rotate(ctx context.Context, c Caller, id string, r Rotation,
 		return reply{}, err
 	}
 	ch := a.begin(c)
-	if err := a.mayTurn(ctx, c, &rec, r, ch.at); err != nil {
+	b, err := a.book(ctx, c.Org)
+	if err != nil {
+		return reply{}, err
+	}
+	if err := a.mayTurn(ctx, c, b, &rec, r, ch.at); err != nil {
 		return reply{}, err
 	}
 	ch.also(credential.Expect{Principal: rec.Principal.ID, Version: rec.Principal.Version})
-	is, err := a.turn(ctx, ch, &rec, r, from, renewedEnd(&rec.Credential, ch.at))
+	ends, note := b.rules(rec.Credential.Kind).renewed(&rec.Credential, ch.at)
+	is, err := a.turn(ctx, ch, &rec, r, from, ends)
 	if err != nil {
 		return reply{}, err
+	}
+	if note != "" {
+		is.Warnings = append(is.Warnings, note)
 	}
 	kept := reply{Issued: []Issued{is}}
 	if err := a.remember(ch, m, kept); err != nil {
 		return reply{}, err
 	}
-	return kept, a.commit(ctx, ch)
+	return kept, a.commitWithRoom(ctx, ch, b, b.revived(ch, &rec))
 }
 
 // source is what a new version is made of: the public key of a certificate, if the caller has one of its own, or what the keys of SCRAM come from.
@@ -105,17 +114,16 @@ func (r *Rotation) check(c *credential.Credential) (source, error) {
 }
 
 // mayTurn refuses a rotation that the state of the credential, its use or the caller's rights forbid.
-func (a *Authority) mayTurn(ctx context.Context, c Caller, rec *credential.Record, r Rotation, now time.Time) error {
+func (a *Authority) mayTurn(ctx context.Context, c Caller, b *book, rec *credential.Record, r Rotation, now time.Time) error {
 	cred := &rec.Credential
-	if cred.State.Ended() {
-		return ended(cred)
+	if err := accepted(cred); err != nil {
+		return err
+	}
+	if err := notOfAPassword(cred); err != nil {
+		return err
 	}
 	if rec.Principal.Disabled {
 		return credential.Errorf(credential.Conflict, "the principal %s is disabled: enable it first", rec.Principal.Name)
-	}
-	b, err := a.book(ctx, c.Org)
-	if err != nil {
-		return err
 	}
 	if err := b.mayIssue(c, rec.Principal.Roles, cred.Scopes); err != nil {
 		return err
@@ -168,26 +176,17 @@ func lastUse(u credential.Usage) string {
 	return fmt.Sprintf("it was last used at %s from %s", u.LastAt.UTC().Format(time.RFC3339), from)
 }
 
-// renewedEnd is when a version ends that begins now and lives as long as the newest was meant to.
-func renewedEnd(c *credential.Credential, now time.Time) time.Time {
-	if c.ExpiresAt.IsZero() {
-		return time.Time{}
-	}
-	life := c.ExpiresAt.Sub(c.Proofs[0].CreatedAt)
-	if life <= 0 || life > maxLifetime {
-		life = maxLifetime
-	}
-	return now.Add(life)
-}
-
 // turn adds to the change that a credential gets a new version which ends at an instant.
 func (a *Authority) turn(ctx context.Context, ch *change, rec *credential.Record, r Rotation, from source, ends time.Time) (Issued, error) {
 	cred := rec.Credential
 	is := Issued{PrincipalName: rec.Principal.Name}
+	var err error
+	if is.OwnerName, err = a.ownerName(ctx, &cred); err != nil {
+		return Issued{}, err
+	}
 	n := cred.Proofs[0].N + 1
 	var proof credential.Proof
 	var made *login
-	var err error
 	switch cred.Kind {
 	case credential.Certificate:
 		leaf, err := a.sign(ctx, ch, from.key, leafWish{principal: rec.Principal.Name, credential: cred.ID, notBefore: cred.NotBefore, until: ends})
@@ -206,7 +205,7 @@ func (a *Authority) turn(ctx context.Context, ch *change, rec *credential.Record
 		}
 		is.Secret = made.shown
 	default:
-		if proof, is.Secret, err = newToken(cred.Kind, cred.ID, n, ch.at); err != nil {
+		if proof, is.Secret, err = a.newToken(cred.Kind, cred.ID, n, ch.at); err != nil {
 			return Issued{}, err
 		}
 	}

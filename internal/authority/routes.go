@@ -27,7 +27,7 @@ func reservedPrefixes() []string {
 
 // Routes lists the stored and the static ones by prefix.
 func (a *Authority) Routes(ctx context.Context, c Caller) ([]credential.Route, error) {
-	if err := a.authorizeRoute(c, "read", "/*"); err != nil {
+	if err := a.Authorize(c, "routes:read", "/routes/*"); err != nil {
 		return nil, err
 	}
 	all, err := a.allRoutes(ctx)
@@ -36,14 +36,6 @@ func (a *Authority) Routes(ctx context.Context, c Caller) ([]credential.Route, e
 	}
 	slices.SortFunc(all, func(x, y credential.Route) int { return cmp.Compare(x.Prefix, y.Prefix) })
 	return all, nil
-}
-
-// authorizeRoute: routes belong to the installation, so only the organisation that is there from the start has them.
-func (a *Authority) authorizeRoute(c Caller, verb, prefix string) error {
-	if c.Org != credential.DefaultOrg {
-		return credential.Errorf(credential.NoRight, "routes belong to the organisation %s", credential.DefaultOrg)
-	}
-	return a.Authorize(c, "routes:"+verb, "/routes"+prefix)
 }
 
 // CheckRoutes says which static routes overlap with stored ones, which were there before the flag or the file was
@@ -85,7 +77,7 @@ func (a *Authority) PutRoute(ctx context.Context, c Caller, r credential.Route) 
 	if r.Version != 0 {
 		verb = "update"
 	}
-	if err := a.authorizeRoute(c, verb, r.Prefix); err != nil {
+	if err := a.Authorize(c, "routes:"+verb, "/routes"+r.Prefix); err != nil {
 		return r, err
 	}
 	r.Source = routeFromAPI
@@ -121,6 +113,7 @@ func (a *Authority) putRoute(ctx context.Context, c Caller, r credential.Route) 
 		}
 		typ, r.CreatedAt = "route.update", old.CreatedAt
 		d.set("upstream", old.Upstream, r.Upstream)
+		d.set("query_key", yesNo(old.QueryKey), yesNo(r.QueryKey))
 		if len(d) == 0 {
 			return old, nil
 		}
@@ -128,6 +121,9 @@ func (a *Authority) putRoute(ctx context.Context, c Caller, r credential.Route) 
 	default:
 		r.CreatedAt = ch.at
 		d.put("upstream", r.Upstream)
+		if r.QueryKey {
+			d.put("query_key", yesNo(true))
+		}
 	}
 	if err := CheckRoute(r, all); err != nil {
 		return r, err
@@ -144,9 +140,6 @@ func (a *Authority) putRoute(ctx context.Context, c Caller, r credential.Route) 
 // another route of the same prefix.
 func (a *Authority) DeleteRoute(ctx context.Context, c Caller, prefix string) error {
 	hidden := notFound("route", prefix)
-	if c.Org != credential.DefaultOrg {
-		return hidden
-	}
 	if err := a.permit(c, "routes", "delete", strings.TrimPrefix(prefix, "/"), hidden); err != nil {
 		return err
 	}

@@ -69,11 +69,11 @@ func (a *Authority) createScope(ctx context.Context, c Caller, s credential.Scop
 	if err := a.Authorize(c, "scopes:create", "/scopes/"+s.Name); err != nil {
 		return s, err
 	}
-	if err := checkScope(&s); err != nil {
-		return s, err
-	}
 	b, err := a.book(ctx, c.Org)
 	if err != nil {
+		return s, err
+	}
+	if err := checkScope(&s, nil, b); err != nil {
 		return s, err
 	}
 	if b.hasScope(s.Name) {
@@ -85,7 +85,7 @@ func (a *Authority) createScope(ctx context.Context, c Caller, s credential.Scop
 }
 
 func (a *Authority) updateScope(ctx context.Context, c Caller, s credential.Scope) (credential.Scope, error) {
-	_, old, err := a.scope(ctx, c, "update", s.Name)
+	b, old, err := a.scope(ctx, c, "update", s.Name)
 	if err != nil {
 		return s, err
 	}
@@ -95,7 +95,7 @@ func (a *Authority) updateScope(ctx context.Context, c Caller, s credential.Scop
 	if err := checkVersion("scope", s.Version, old.Version); err != nil {
 		return s, err
 	}
-	if err := checkScope(&s); err != nil {
+	if err := checkScope(&s, old.Rules, b); err != nil {
 		return s, err
 	}
 	d := details{}
@@ -112,7 +112,7 @@ func (a *Authority) putScope(ctx context.Context, c Caller, s credential.Scope, 
 		return s, err
 	}
 	ch := a.begin(c)
-	ch.do(credential.PutScope{Scope: s}, typ, credential.Subject{Kind: "scope", ID: s.Name}, d)
+	ch.do(credential.PutScope{Scope: s}, typ, aboutScope(s.Name), d)
 	if err := a.commit(ctx, ch); err != nil {
 		return s, err
 	}
@@ -120,7 +120,8 @@ func (a *Authority) putScope(ctx context.Context, c Caller, s credential.Scope, 
 	return s, nil
 }
 
-func checkScope(s *credential.Scope) error {
+// checkScope checks a scope that has, or had, these rules before.
+func checkScope(s *credential.Scope, old []credential.Rule, b *book) error {
 	var p credential.Problems
 	checkPolicyName(&p, s.Name)
 	checkText(&p, "description", s.Description, maxDescriptionLen)
@@ -131,6 +132,7 @@ func checkScope(s *credential.Scope) error {
 		p.Add("rules", "has more than %d entries", maxRules)
 	default:
 		policy.Check("rules", s.Rules, &p)
+		b.checkReach(&p, "rules", s.Rules, old)
 		for i, r := range s.Rules {
 			for _, part := range [...][2]string{{"action", r.Action}, {"resource", r.Resource}} {
 				if audit.LooksSecret(part[1]) {
@@ -173,7 +175,7 @@ func (a *Authority) DeleteScope(ctx context.Context, c Caller, name string) erro
 		}
 		ch := a.begin(c)
 		op := credential.DeleteScope{Org: c.Org, Name: name, Version: s.Version}
-		ch.do(op, "scope.delete", credential.Subject{Kind: "scope", ID: name}, details{"rules": rulesText(s.Rules)})
+		ch.do(op, "scope.delete", aboutScope(name), details{"rules": rulesText(s.Rules)})
 		return none{}, a.commit(ctx, ch)
 	})
 	return err
@@ -222,6 +224,8 @@ func inUse(what, name string, users []string) error {
 func builtIn(what, name string) error {
 	return credential.Errorf(credential.ReadOnly, "the %s %s is built in and cannot be changed", what, name)
 }
+
+func aboutScope(name string) credential.Subject { return credential.Subject{Kind: "scope", ID: name} }
 
 func rulesText(rules []credential.Rule) string {
 	b, err := json.Marshal(rules)

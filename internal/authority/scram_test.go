@@ -76,7 +76,7 @@ func TestScramCredential(t *testing.T) {
 	if !ok || len(keys.Salt) != 16 || keys.Iterations != 4096 {
 		t.Errorf("%v, %d bytes of salt, %d iterations", ok, len(keys.Salt), keys.Iterations)
 	}
-	rec, err := h.store.Named(t.Context(), credential.DefaultOrg, "pump-1")
+	rec, err := h.store.Named(t.Context(), credential.DefaultOrg, credential.SCRAM, "pump-1")
 	h.must(err)
 	if rec.Credential.ID != c.ID || !bytes.Equal(rec.Credential.Proofs[0].Sealed, c.Proofs[0].Sealed) {
 		t.Errorf("stored is %+v", rec.Credential)

@@ -96,7 +96,7 @@ func (w *wishes) namesAreFree(ctx context.Context, drafts []draft) error {
 		if drafts[i].Kind != credential.SCRAM {
 			continue
 		}
-		_, err := w.a.store.Named(ctx, w.c.Org, drafts[i].Username)
+		_, err := w.a.store.Named(ctx, w.c.Org, credential.SCRAM, drafts[i].Username)
 		if err == nil {
 			return credential.Errorf(credential.Exists,
 				"the user name %s is taken in the organisation %s: choose another one, or end the scram credential that has it", quote(drafts[i].Username), w.c.Org)
@@ -158,7 +158,7 @@ func (a *Authority) makeScram(ch *change, d *draft) (Issued, error) {
 	}
 	d.Proofs = []credential.Proof{proof}
 	d.create(ch)
-	return Issued{Credential: d.Credential, PrincipalName: d.principal, Secret: d.login.shown, Warnings: d.warnings}, nil
+	return Issued{Credential: d.Credential, PrincipalName: d.principal, OwnerName: d.owner, Secret: d.login.shown, Warnings: d.warnings}, nil
 }
 
 // renewal is what the new version of a SCRAM credential is made of, through all attempts of one rotation.

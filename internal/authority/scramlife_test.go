@@ -147,7 +147,7 @@ func TestLifeOfAScramCredential(t *testing.T) {
 	h.must(err)
 	_, err = h.Release(t.Context(), h.local, id, "not odd")
 	h.must(err)
-	rec, err := h.store.Named(t.Context(), credential.DefaultOrg, "svc")
+	rec, err := h.store.Named(t.Context(), credential.DefaultOrg, credential.SCRAM, "svc")
 	h.must(err)
 	c := rec.Credential
 	if c.ID != id || c.Algorithm != credential.SHA256 || c.Name != "other" || len(c.Scopes) != 1 || !c.ExpiresAt.Equal(h.clock.now().Add(2000*day)) {
@@ -160,7 +160,7 @@ func TestLifeOfAScramCredential(t *testing.T) {
 	h.must(err)
 	_, err = h.Rotate(t.Context(), h.local, id, Rotation{})
 	fails(t, err, credential.Conflict, "final")
-	if _, err := h.store.Named(t.Context(), credential.DefaultOrg, "svc"); !credential.IsNotFound(err) {
+	if _, err := h.store.Named(t.Context(), credential.DefaultOrg, credential.SCRAM, "svc"); !credential.IsNotFound(err) {
 		t.Errorf("the revoked one is found: %v", err)
 	}
 }

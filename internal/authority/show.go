@@ -21,27 +21,79 @@ func (a *Authority) Credential(ctx context.Context, c Caller, id string) (Detail
 		return Detailed{}, err
 	}
 	d := Detailed{Credential: rec.Credential, Principal: rec.Principal}
+	if d.OwnerName, err = a.ownerName(ctx, &rec.Credential); err != nil {
+		return Detailed{}, err
+	}
+	if d.Kind == credential.AppKey {
+		b, err := a.book(ctx, c.Org)
+		if err != nil {
+			return Detailed{}, err
+		}
+		d.Admin = b.administers(rec.Principal.Roles)
+	}
 	for _, p := range rec.Credential.Proofs {
 		d.Versions = append(d.Versions, VersionUse{Proof: p, Ends: rec.Credential.Ends(&p), Usage: used[p.N]})
 	}
 	return d, nil
 }
 
-// Credentials lists credentials, the newest first. The filter's Principal is an ID or a name.
+// ownerName returns the name of the user who answers for a credential, who may be deleted by now; "" for nobody.
+func (a *Authority) ownerName(ctx context.Context, c *credential.Credential) (string, error) {
+	if c.Owner == "" {
+		return "", nil
+	}
+	p, err := a.store.Principal(ctx, c.Org, c.Owner)
+	if credential.IsNotFound(err) {
+		return "", nil
+	}
+	return p.Name, err
+}
+
+// Credentials lists credentials, the newest first. Principal and Owner of the filter are IDs or names.
 func (a *Authority) Credentials(ctx context.Context, c Caller, f credential.CredentialFilter) ([]credential.Listed, string, error) {
 	f.Org, f.Limit, f.Now = c.Org, clampLimit(f.Limit), a.now()
 	if f.Principal == "" {
 		if err := a.Authorize(c, "credentials:read", "/credentials/*"); err != nil {
 			return nil, "", err
 		}
-		return a.store.Credentials(ctx, f)
+		return a.listed(ctx, f)
 	}
 	p, err := a.principalOfList(ctx, c, "credentials", f.Principal)
 	if err != nil {
 		return nil, "", err
 	}
 	f.Principal = p.ID
-	return a.store.Credentials(ctx, f)
+	return a.listed(ctx, f)
+}
+
+// listed lists what a filter selects whose Owner may be a name.
+func (a *Authority) listed(ctx context.Context, f credential.CredentialFilter) ([]credential.Listed, string, error) {
+	if f.Owner != "" {
+		hidden := notFound("principal", f.Owner)
+		if !plausibleRef(f.Owner) {
+			return nil, "", hidden
+		}
+		p, err := a.store.Principal(ctx, f.Org, f.Owner)
+		if credential.IsNotFound(err) {
+			return nil, "", hidden
+		}
+		if err != nil {
+			return nil, "", err
+		}
+		f.Owner = p.ID
+	}
+	if !f.OverPrivileged.IsZero() {
+		b, err := a.book(ctx, f.Org)
+		if err != nil {
+			return nil, "", err
+		}
+		f.Needed = b.needed()
+	}
+	list, next, err := a.store.Credentials(ctx, f)
+	if err != nil {
+		return nil, "", err
+	}
+	return list, next, a.markAdministrators(ctx, f.Org, list)
 }
 
 // principalOfList finds the principal that a list is cut down to. Who may not
@@ -94,100 +146,6 @@ func (a *Authority) usage(ctx context.Context, id string) (map[int]credential.Us
 		used[u.Proof] = u
 	}
 	return used, nil
-}
-
-// UpdateCredential changes descriptive fields, scopes and networks; never
-// hash, owner, kind, state or end (K11). One that changes nothing leaves no event.
-func (a *Authority) UpdateCredential(ctx context.Context, c Caller, id string, patch CredentialPatch) (credential.Credential, error) {
-	return retry(patch.Version, func() (credential.Credential, error) {
-		rec, err := a.credential(ctx, c, "update", id)
-		if err != nil {
-			return credential.Credential{}, err
-		}
-		return a.updateCredential(ctx, c, rec, patch)
-	})
-}
-
-func (a *Authority) updateCredential(ctx context.Context, c Caller, rec credential.Record, patch CredentialPatch) (credential.Credential, error) {
-	old := rec.Credential
-	if err := checkVersion("credential", patch.Version, old.Version); err != nil {
-		return old, err
-	}
-	if old.State.Ended() {
-		return old, ended(&old)
-	}
-	b, err := a.book(ctx, c.Org)
-	if err != nil {
-		return old, err
-	}
-	now := patch.apply(old)
-	if err := patch.check(b); err != nil {
-		return old, err
-	}
-	if patch.Scopes != nil {
-		if err := b.mayRescope(c, rec.Principal.Roles, old.Scopes, now.Scopes); err != nil {
-			return old, err
-		}
-	}
-	if wider(old.Networks, now.Networks) {
-		if err := b.mayIssue(c, rec.Principal.Roles, now.Scopes); err != nil {
-			return old, err
-		}
-	}
-	d := descriptiveDetails(&old, &now)
-	if len(d) == 0 {
-		return old, nil
-	}
-	ch := a.begin(c)
-	ch.also(credential.Expect{Principal: rec.Principal.ID, Version: rec.Principal.Version})
-	ch.do(credential.UpdateCredential{Credential: now}, "credential.update", aboutCredential(now.ID, rec.Principal.Name), d)
-	if err := a.commit(ctx, ch); err != nil {
-		return old, err
-	}
-	now.Version++
-	return now, nil
-}
-
-func (patch *CredentialPatch) apply(c credential.Credential) credential.Credential {
-	if patch.Name != nil {
-		c.Name = *patch.Name
-	}
-	if patch.Description != nil {
-		c.Description = *patch.Description
-	}
-	if patch.Project != nil {
-		c.Project = *patch.Project
-	}
-	if patch.Scopes != nil {
-		c.Scopes = slices.Clone(*patch.Scopes)
-	}
-	if patch.Tags != nil {
-		c.Tags = slices.Clone(*patch.Tags)
-	}
-	if patch.Networks != nil {
-		c.Networks = slices.Clone(*patch.Networks)
-	}
-	return c
-}
-
-// check looks only at what the patch gives: a scope of the credential that is
-// gone meanwhile does not stand in the way of a new name.
-func (patch *CredentialPatch) check(b *book) error {
-	var p credential.Problems
-	given := patch.apply(credential.Credential{})
-	checkDescriptive(&p, &given, b)
-	return p.Err()
-}
-
-func descriptiveDetails(old, now *credential.Credential) details {
-	d := details{}
-	d.set("name", old.Name, now.Name)
-	d.set("description", old.Description, now.Description)
-	d.set("project", old.Project, now.Project)
-	d.set("scopes", names(old.Scopes), names(now.Scopes))
-	d.set("tags", names(old.Tags), names(now.Tags))
-	d.set("allowed_ips", networks(old.Networks), networks(now.Networks))
-	return d
 }
 
 // wider reports whether some network of the new ones does not lie within one of the old. None stands for all.

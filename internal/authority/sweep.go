@@ -12,7 +12,7 @@ const abandonAfter = 10 * time.Minute
 
 // Sweep settles serial numbers that were reserved for certificates which were never stored, because the process or the
 // database stopped in between: they are known, and were never valid (X06). It forgets links to the console
-// that are over. Call it at the start and every hour.
+// and invitations that are over. Call it at the start and every hour.
 func (a *Authority) Sweep(ctx context.Context) error {
 	_, err := retry(0, func() (none, error) { return none{}, a.sweep(ctx) })
 	return err
@@ -25,6 +25,9 @@ func (a *Authority) sweep(ctx context.Context) error {
 		return err
 	}
 	if err := a.sweepLinks(ctx, ch); err != nil {
+		return err
+	}
+	if err := a.sweepInvites(ctx, ch); err != nil {
 		return err
 	}
 	if len(lost)+len(ch.ops) == 0 {

@@ -36,18 +36,6 @@ const (
 	maxLimit     = 500
 )
 
-// defaultLifetime is what a credential gets that asks for none.
-func defaultLifetime(k credential.Kind) time.Duration {
-	switch k {
-	case credential.APIKey:
-		return 365 * day
-	case credential.PAT:
-		return 90 * day
-	default:
-		return 1095 * day
-	}
-}
-
 // checkText refuses what is too long or would not print on one line (A09, W02).
 func checkText(p *credential.Problems, field, s string, most int) {
 	switch {
@@ -188,46 +176,41 @@ func checkAttrs(p *credential.Problems, attrs map[string]string) {
 	}
 }
 
-// checkEnd holds for the instant at which something shall end.
-func checkEnd(p *credential.Problems, field string, end, now time.Time) {
+// lifetime works out when a new credential ends; the zero time is never. If nothing was asked for the second result says what
+// holds then (L01).
+func (n *NewCredential) lifetime(p *credential.Problems, r *kindRules, now time.Time) (end time.Time, note string) {
+	end = n.ExpiresAt.UTC().Truncate(time.Microsecond)
 	switch {
-	case !end.After(now):
-		p.Add(field, "is not in the future")
-	case end.After(now.Add(maxLifetime)):
-		p.Add(field, "is more than %d days away", maxLifetime/day)
-	}
-}
-
-// lifetime works out when a new credential ends. The second result reports
-// that nothing was asked for, so that the kind's default holds.
-func (n *NewCredential) lifetime(p *credential.Problems, now time.Time) (time.Time, bool) {
-	end, byDefault := n.ExpiresAt.UTC().Truncate(time.Microsecond), false
-	switch {
-	case n.TTL != 0 && !n.ExpiresAt.IsZero():
+	case n.TTL != 0 && (n.Never || !n.ExpiresAt.IsZero()) || n.Never && !n.ExpiresAt.IsZero():
 		p.Add("ttl", "is given together with expires_at: give one of them")
-		return end, false
+		return end, ""
+	case n.Never:
+		r.checkNever(p, "ttl", now)
+		return time.Time{}, ""
 	case n.TTL < 0:
 		p.Add("ttl", "is negative")
-		return end, false
-	case n.TTL > maxLifetime:
-		p.Add("ttl", "is more than %d days", maxLifetime/day)
-		return end, false
+		return end, ""
 	case n.TTL > 0:
-		if end = now.Add(n.TTL).Truncate(time.Microsecond); !end.After(now) {
+		if end = now.Add(n.TTL).Truncate(time.Microsecond); end.Equal(now) {
 			p.Add("ttl", "is less than a microsecond")
+			break
 		}
+		r.checkEnd(p, "ttl", end, now)
 	case n.ExpiresAt.IsZero():
-		end, byDefault = now.Add(defaultLifetime(n.Kind)), true
+		if !n.Kind.Valid() {
+			return end, ""
+		}
+		end, note = r.byDefault(p, now)
 	default:
-		checkEnd(p, "expires_at", end, now)
+		r.checkEnd(p, "expires_at", end, now)
 	}
 	if n.Kind == credential.Certificate && end.After(now) && end.Before(now.Add(time.Second)) {
 		p.Add("ttl", "is less than a second")
 	}
-	if !n.NotBefore.IsZero() && !n.NotBefore.Before(end) {
+	if !n.NotBefore.IsZero() && !end.IsZero() && !n.NotBefore.Before(end) {
 		p.Add("not_before", "is not before the end")
 	}
-	return end, byDefault
+	return end, note
 }
 
 // checkDescriptive checks what a new and a changed credential have in common.
@@ -240,6 +223,8 @@ func checkDescriptive(p *credential.Problems, c *credential.Credential, b *book)
 	if c.Project != "" {
 		checkTag(p, "project", c.Project)
 	}
+	checkLimits(p, c.Limits)
+	checkAppKey(p, c)
 }
 
 func checkReason(p *credential.Problems, reason string) { checkText(p, "reason", reason, maxReasonLen) }

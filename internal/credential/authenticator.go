@@ -14,13 +14,14 @@ const (
 	ByToken       AuthenticatorType = "token"
 	ByCertificate AuthenticatorType = "certificate"
 	ByScram       AuthenticatorType = "scram"      // SCRAM with Cardea's own credentials
+	ByPassword    AuthenticatorType = "password"   // user name and password of a user of Cardea's
 	ByScramREST   AuthenticatorType = "scram_rest" // SCRAM with data that a REST service has
 	ByHTTP        AuthenticatorType = "http"       // user name and password, which a REST service judges
 )
 
 // Valid reports whether t is one of the types above.
 func (t AuthenticatorType) Valid() bool {
-	return t == ByToken || t == ByCertificate || t == ByScram || t.Remote()
+	return t == ByToken || t == ByCertificate || t == ByScram || t == ByPassword || t.Remote()
 }
 
 // Remote reports whether an authenticator of this type asks a REST service, and so has a [Backend].

@@ -13,25 +13,28 @@ type Op interface{ op() }
 
 // The operations. "Version" fields of updates are compared and swapped: the
 // row must still have that version, and gets the next. Scopes and roles that an operation
-// names must exist, after the operations before it, in the organisation of what names them; Conflict if one does not.
+// names must exist, after the operations before it, in the organisation of what names them, and so must the
+// organisation of whatever is made, but for [DefaultOrg]; Conflict if one does not.
 type (
 	// CreatePrincipal inserts a principal. Exists if the name is taken.
 	CreatePrincipal struct{ Principal }
 	// UpdatePrincipal writes description, roles, attributes and Disabled.
 	UpdatePrincipal struct{ Principal }
 	// DeletePrincipal ends a principal and, in the same transaction, marks all its credentials deleted.
-	// Conflict if one of them is not among Credentials: its author does not know of it, and left no event for it.
+	// Conflict if one of them is not among Credentials: its author does not know of it, and left no event for it. Conflict, too, if one
+	// that is among them is another principal's by now: it would have an event, and live.
 	DeletePrincipal struct {
 		ID          string
 		Version     int64
 		At          time.Time
 		Reason      string
-		Credentials []string // IDs of all that are not deleted; others may be among them
+		Credentials []string // IDs of all that are not deleted; others that have ended may be among them
 	}
 
-	// CreateCredential inserts a credential; its principal must live. Conflict if it does not.
+	// CreateCredential inserts a credential; its principal must live. Conflict if it does not. Exists if its user name, or what a version of it is found by, is taken.
 	CreateCredential struct{ Credential }
-	// UpdateCredential writes the descriptive fields, scopes and networks, never proofs or state (K10).
+	// UpdateCredential writes the descriptive fields, scopes, networks, resources, limits and owner, never proofs or state (K10);
+	// the user name of an app_key only, which follows from its name: Exists if it is taken.
 	UpdateCredential struct{ Credential }
 	// SetProofs replaces the versions of a credential that has not ended and sets its ExpiresAt. At least one proof.
 	SetProofs struct {
@@ -48,12 +51,13 @@ type (
 		At      time.Time // On: since when
 		Reason  string    // On: why
 	}
-	// EndCredential revokes or deletes. Allowed from active and quarantined, and from revoked to deleted; otherwise Conflict.
+	// EndCredential revokes or deletes. Allowed from active, quarantined and pending, and from revoked to deleted; otherwise Conflict.
 	EndCredential struct {
-		ID     string
-		State  State
-		At     time.Time
-		Reason string
+		ID      string
+		Version int64 // 0: whatever it is now
+		State   State
+		At      time.Time
+		Reason  string
 	}
 
 	// PutScope inserts if Version is 0, else updates.
@@ -86,6 +90,63 @@ type (
 		Version int64
 	}
 
+	// Approve makes a pending credential active.
+	Approve struct {
+		ID      string
+		Version int64
+	}
+	// SetPrincipal gives a credential that has not ended to another principal of its organisation, which must live.
+	SetPrincipal struct {
+		ID        string
+		Version   int64
+		Principal string // ID
+	}
+	// PutOrg inserts if Version is 0, else updates. Exists if the name is taken.
+	PutOrg struct{ Org }
+	// DeleteOrg removes an organisation with all that it has. Conflict if a principal of it lives. It is not for [DefaultOrg], without which nothing runs.
+	DeleteOrg struct {
+		Name    string
+		Version int64
+	}
+	// PutProject inserts if Version is 0, else updates.
+	PutProject struct{ Project }
+	// DeleteProject removes a project. Conflict if a credential that is not ended names it.
+	DeleteProject struct {
+		Org, Name string
+		Version   int64
+	}
+	// PutKindPolicy inserts if Version is 0, else updates.
+	PutKindPolicy struct{ KindPolicy }
+	// DeleteKindPolicy goes back to the default.
+	DeleteKindPolicy struct {
+		Org     string
+		Kind    Kind
+		Version int64
+	}
+	// PutTokenFormat inserts if Version is 0, else updates.
+	PutTokenFormat struct{ TokenFormat }
+	// DeleteTokenFormat removes a format. Conflict if a version of a credential is of it.
+	DeleteTokenFormat struct {
+		Org, Name string
+		Version   int64
+	}
+	// PutWebhook inserts if Version is 0, else updates.
+	PutWebhook struct{ Webhook }
+	// DeleteWebhook removes a webhook and what waits for it.
+	DeleteWebhook struct {
+		ID      string
+		Version int64
+	}
+	// PutAvatar keeps the picture of a credential, a PNG; an empty one removes it.
+	PutAvatar struct {
+		Credential string
+		PNG        []byte
+	}
+	// PutImport inserts or replaces an import. Conflict unless Done was Before; 0 for a new one. Progress alone needs no event.
+	PutImport struct {
+		Import
+		Before int64
+	}
 	// PutKey inserts or replaces a key by ID.
 	PutKey struct{ Key }
 	// PutSetting inserts or replaces a setting; one with an empty value is removed.
@@ -147,6 +208,20 @@ func (PutRoute) op()            {}
 func (DeleteRoute) op()         {}
 func (PutAuthenticator) op()    {}
 func (DeleteAuthenticator) op() {}
+func (Approve) op()             {}
+func (SetPrincipal) op()        {}
+func (PutOrg) op()              {}
+func (DeleteOrg) op()           {}
+func (PutProject) op()          {}
+func (DeleteProject) op()       {}
+func (PutKindPolicy) op()       {}
+func (DeleteKindPolicy) op()    {}
+func (PutTokenFormat) op()      {}
+func (DeleteTokenFormat) op()   {}
+func (PutWebhook) op()          {}
+func (DeleteWebhook) op()       {}
+func (PutAvatar) op()           {}
+func (PutImport) op()           {}
 func (PutKey) op()              {}
 func (PutSetting) op()          {}
 func (ReserveSerial) op()       {}

@@ -19,7 +19,7 @@ const (
 	Conflict              // it was changed meanwhile, or is not in a state that allows this
 	NoRight               // the caller may not
 	NeedsForce            // refused unless the caller insists; Message says why
-	Down                  // the store or the keystore does not answer
+	Down                  // the store, the keystore or a service that is called does not answer
 	ReadOnly              // made by a flag or a file, or built in: cannot be changed here
 	Unprocessed           // an idempotency key was used for another request
 )

@@ -68,6 +68,9 @@ func (r Role) Clone() Role {
 
 // Names of what every organisation has from the start.
 const (
+	RoleOwner    = "owner"          // may everything; the last one cannot be taken away
+	RoleMember   = "member"         // sees, renews and revokes their own tokens
+	ScopeMember  = "member:self"    //
 	RoleAdmin    = "admin"          // may everything
 	RoleDevice   = "device"         // what `key gen` gives without --scope
 	RoleAuditor  = "auditor"        // reads everything of the API, changes nothing
@@ -87,6 +90,7 @@ type Route struct {
 	Prefix    string // canonical path that begins and ends with "/"
 	Upstream  string // http:// or https:// URL without path, query and user info
 	Source    string // "flag", "file" or "api"; only the last is in the store
+	QueryKey  bool   // ?appKey= is taken on it, with a warning at each use
 	CreatedAt time.Time
 	Version   int64
 }

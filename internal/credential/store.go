@@ -15,9 +15,11 @@ type Writer interface {
 	// made only if the error says so in so many words. It never retries by itself.
 	Commit(ctx context.Context, c Change) ([]Event, error)
 
-	// Record adds to usage and refusal counters in one transaction, without a revision.
+	// Record adds to counters in one transaction, without a revision.
 	// A crash may lose what was recorded in the last seconds.
-	Record(ctx context.Context, used []Usage, refused []Refusals) error
+	Record(ctx context.Context, r Records) error
+	// Meter adds what a node has counted and returns how all nodes stand, for the same credentials.
+	Meter(ctx context.Context, node string, counted []Metered) ([]Share, error)
 
 	// Once reports true to exactly one caller for a key, over all nodes, until
 	// the given time; durable on return.
@@ -34,9 +36,13 @@ type Lookup interface {
 	Credential(ctx context.Context, id string) (Record, error)
 	// CredentialsOf returns the ids of the principal's credentials that have not ended.
 	CredentialsOf(ctx context.Context, principal string) ([]string, error)
-	// Named returns the SCRAM credential of a user name that has not ended, and its principal. NotFound, Down.
-	Named(ctx context.Context, org, username string) (Record, error)
-	// Policy returns every scope, role, route and authenticator.
+	// Named returns the credential of a kind (SCRAM, Password or AppKey) and user name that has not ended, and its principal. NotFound, Down.
+	Named(ctx context.Context, org string, k Kind, username string) (Record, error)
+	// Foreign returns the credential with a version that is found by this [Proof.Lookup], ended ones included. NotFound, Down.
+	Foreign(ctx context.Context, lookup []byte) (Record, error)
+	// Used returns how often a credential with limits was used in a month, by all nodes.
+	Used(ctx context.Context, credential string, month time.Time) (int64, error)
+	// Policy returns everything that is not of a single principal.
 	Policy(ctx context.Context) (Policy, error)
 }
 
@@ -47,13 +53,46 @@ type Record struct {
 	Revision   int64
 }
 
-// Policy is all scopes, roles, stored routes and authenticators at a revision.
+// Records are what a gate has counted.
+type Records struct {
+	Used      []Usage
+	Refused   []Refusals
+	Slices    []UsageSlice
+	Exercised []Exercise
+	Sighted   []Sighting
+}
+
+// Policy is all scopes, roles, stored routes, authenticators, organisations, projects, policies of kinds and formats of tokens at a revision.
 type Policy struct {
 	Scopes         []Scope
 	Roles          []Role
 	Routes         []Route
 	Authenticators []Authenticator // by organisation, listener and rank
+	Orgs           []Org
+	Projects       []Project
+	Kinds          []KindPolicy // those that somebody has set
+	Formats        []TokenFormat
 	Revision       int64
+}
+
+// Org returns an organisation by name.
+func (p *Policy) Org(name string) (Org, bool) {
+	for _, o := range p.Orgs {
+		if o.Name == name {
+			return o, true
+		}
+	}
+	return Org{}, false
+}
+
+// OfKind returns what an organisation demands of a kind.
+func (p *Policy) OfKind(org string, k Kind) KindPolicy {
+	for _, kp := range p.Kinds {
+		if kp.Org == org && kp.Kind == k {
+			return kp
+		}
+	}
+	return DefaultKindPolicy(org, k)
 }
 
 // Feed tells a gate what has changed.
@@ -76,6 +115,28 @@ type Catalog interface {
 	Usage(ctx context.Context, credential string) ([]Usage, error)
 	Events(ctx context.Context, f EventFilter) ([]Event, error)
 	RefusalsOf(ctx context.Context, since time.Time, limit int) ([]Refusals, error)
+	// UsageBy returns the slices of a credential's use since a day, and Exercised by which scopes it has done something.
+	UsageBy(ctx context.Context, credential string, since time.Time) ([]UsageSlice, error)
+	Exercised(ctx context.Context, credential string) ([]Exercise, error)
+	Sightings(ctx context.Context, credential string) ([]Sighting, error)
+	// ExercisedOf is Exercised of several, since an instant.
+	ExercisedOf(ctx context.Context, credentials []string, since time.Time) ([]Exercise, error)
+	// FirstUses returns those after the given one, of which FirstAt and Credential count, in their order.
+	FirstUses(ctx context.Context, after FirstUse, limit int) ([]FirstUse, error)
+	// Sharings returns those after the given one, by FirstAt, Credential, By, Value and Other.
+	Sharings(ctx context.Context, after Sharing, limit int) ([]Sharing, error)
+	Inventory(ctx context.Context, q InventoryQuery) (Inventory, error)
+	// Webhooks returns those of an organisation; "" for all.
+	Webhooks(ctx context.Context, org string) ([]Webhook, error)
+	// Deliveries returns the newest of a webhook.
+	Deliveries(ctx context.Context, webhook string, limit int) ([]Delivery, error)
+	// Avatar returns a PNG. NotFound.
+	Avatar(ctx context.Context, credential string) ([]byte, error)
+	// Import finds one by ID, or the newest of a file by its digest. NotFound.
+	Import(ctx context.Context, org, ref string) (Import, error)
+	Imports(ctx context.Context, org string, limit int) ([]Import, error)
+	// Found returns, of some [Proof.Lookup], those that exist, with the ID of the credential. The keys are hex.
+	Found(ctx context.Context, lookups [][]byte) (map[string]string, error)
 	// Reply returns what was remembered for an idempotency key. NotFound.
 	Reply(ctx context.Context, key string) (Remember, error)
 }
@@ -91,6 +152,18 @@ type Vault interface {
 	Serials(ctx context.Context, before time.Time) ([]Serial, error)
 }
 
+// Outbox holds what is to be told to webhooks. It is written without revisions.
+type Outbox interface {
+	// Enqueue adds deliveries and notes that all events up to seq were looked at.
+	Enqueue(ctx context.Context, d []Delivery, seq int64) error
+	// Looked returns up to which event was looked at.
+	Looked(ctx context.Context) (int64, error)
+	// Due returns deliveries that wait and whose time has come, the oldest first.
+	Due(ctx context.Context, now time.Time, limit int) ([]Delivery, error)
+	// Settle writes what became of an attempt.
+	Settle(ctx context.Context, d Delivery) error
+}
+
 // Store is everything a database does for Cardea. Each package asks for the part it needs.
 type Store interface {
 	Writer
@@ -98,6 +171,7 @@ type Store interface {
 	Feed
 	Catalog
 	Vault
+	Outbox
 }
 
 // PrincipalFilter selects principals of one organisation, by name in ascending order.
@@ -115,14 +189,25 @@ type CredentialFilter struct {
 	Kind          Kind
 	Principal     string // ID
 	Scope         string // only those that name it
-	Status        string // "", "active" or "quarantined" (and not expired), "expired", "revoked"
+	Status        string // "", "active", "quarantined" or "pending" (and not expired), "expired", "revoked"
 	Tag           string
 	Project       string
+	Owner         string // ID
+	Parent        string // sessions of this credential
+	NeverUsed     bool
+	Kinds         []Kind // any of these
+	Everything    bool   // without Kind, Kinds and Parent: passwords and sessions too
 	ExpiresBefore time.Time
+	ExpiresFrom   time.Time
+	CreatedBefore time.Time
 	UnusedSince   time.Time // not used since then, never used ones included
-	Now           time.Time // by which expiry is judged
-	Cursor        string
-	Limit         int
+	// OverPrivileged selects those that can be used, were made before, and have a scope that has let them do nothing since: one of
+	// their own or, if they name none, one of several that the roles of the principal have.
+	OverPrivileged time.Time
+	Needed         []string  // scopes that do not count for that
+	Now            time.Time // by which expiry is judged
+	Cursor         string
+	Limit          int
 }
 
 // Listed is a credential in a list.
@@ -130,7 +215,11 @@ type Listed struct {
 	Credential
 	PrincipalName string
 	PrincipalKind PrincipalKind
-	LastUsedAt    time.Time // zero: never
+	Roles         []string  // of the principal
+	OwnerName     string    // "" for nobody
+	FirstUsedAt   time.Time // zero: never
+	LastUsedAt    time.Time
+	Admin         bool // app_key: its user is an administrator. It is filled in by the authority
 }
 
 // EventFilter selects events in ascending order of Seq.

@@ -15,12 +15,18 @@ type Evidence struct {
 	Certificate *x509.Certificate // leaf whose chain TLS has verified; nil for none
 	Source      netip.Addr        // the client's address, behind trusted proxies
 	Door        string            // "http", "grpc", "mqtt", "api"
+	Route       string            // what it is asked for, to count uses by: one of few texts, never a part of what was sent. "" is counted with the rest
+	Client      string            // client id of MQTT that the client has chosen; "" for none
+	// Unmetered says that it is no request: a connection, say, whose requests come to the gate one by one. It counts as a use, but is not
+	// charged against limits.
+	Unmetered bool
 }
 
 // Outcome is why an authentication went as it did.
 type Outcome struct {
 	Reason     credential.Reason
-	RetryAfter time.Duration // with TooManyAttempts and Unavailable
+	RetryAfter time.Duration // with TooManyAttempts, RateLimited, QuotaSpent and Unavailable
+	Allowance  *Allowance    // of a credential with limits whose request was charged, or refused for these; nil for all others
 }
 
 // Identity is the answer to "who". It is immutable and shared; never write to it.
@@ -65,5 +71,6 @@ type Verdict struct {
 	Reason   credential.Reason
 	Identity *Identity // nil unless the token is somebody's, even if it is not accepted
 	Expires  time.Time
+	Scope    string        // of the rule that allows the access; "" for none
 	Looks    []policy.Look // explain only
 }

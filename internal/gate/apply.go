@@ -43,7 +43,7 @@ func (g *Gate) Apply(ctx context.Context, touched []credential.Touch) error {
 // touches are what some changes concern.
 type touches struct {
 	last       int64 // the highest revision
-	policy     bool  // scopes, roles, routes or authenticators
+	policy     bool  // scopes, roles, routes, authenticators, organisations, projects or formats
 	least      int64 // revision that the policy must have
 	orgs       []string
 	credential map[string]int64 // revision by ID
@@ -57,11 +57,18 @@ func (t *touches) add(one *credential.Touch) {
 		note(&t.credential, one)
 	case "principal":
 		note(&t.principal, one)
-	case "scope", "role", "route", "authenticator":
+	case "scope", "role", "route", "authenticator", "org", "project", "format":
 		t.policy = true
 		t.least = max(t.least, one.Seq)
-		if one.Subject.Kind != "route" && one.Subject.Kind != "authenticator" && !slices.Contains(t.orgs, one.Org) {
-			t.orgs = append(t.orgs, one.Org)
+		switch org := one.Org; one.Subject.Kind {
+		case "route", "authenticator", "format":
+		case "org": // which another one may have changed
+			org = one.Subject.ID
+			fallthrough
+		default:
+			if !slices.Contains(t.orgs, org) {
+				t.orgs = append(t.orgs, org)
+			}
 		}
 	}
 }
@@ -140,6 +147,7 @@ func (g *Gate) reload(ctx context.Context, least int64) error {
 	}
 	g.book.turn(p)
 	g.turn(p.Authenticators)
+	g.turnFormats(p.Formats)
 	g.open(lawless)
 	return nil
 }

@@ -28,14 +28,24 @@ func (g *Gate) Assume(ctx context.Context, id string, ev *Evidence) (*Identity, 
 		}
 		now := g.clock.nano()
 		why := e.judge(now, ev.Source)
-		if e.dead.Load() {
+		if e.dead() {
 			continue
+		}
+		if why == credential.OK && e.flags&isDerived != 0 {
+			why = credential.ParentEnded // a session is nothing to configure
 		}
 		if why != credential.OK {
 			return nil, g.refuse(k, why, 0, ev)
 		}
+		out, again := g.meter(ctx, e, ev)
+		if again {
+			continue
+		}
+		if out.Reason != credential.OK {
+			return nil, out
+		}
 		g.countAt(e, h, now, ev)
-		return g.identity(e), Outcome{}
+		return g.identity(e), out
 	}
 	return nil, g.refuse(k, credential.Unavailable, comeAgain, ev)
 }
@@ -51,7 +61,7 @@ func (g *Gate) bearer(ctx context.Context, org, name string) (credential.Princip
 	if credential.CheckName(name) != "" {
 		return "", nil
 	}
-	u := userName{org, name}
+	u := userName{org: org, name: name}
 	kind, known, changes := g.names.bearer(u, g.clock.Mono())
 	if known {
 		return kind, nil

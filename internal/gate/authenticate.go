@@ -23,9 +23,12 @@ func (g *Gate) Authenticate(ctx context.Context, ev *Evidence) (*Identity, Outco
 	if ev.Token == "" || ev.Certificate != nil {
 		return g.authenticateMore(ctx, ev)
 	}
-	e, out := g.token(ctx, ev, true)
+	e, session, out := g.token(ctx, ev, true)
 	if out.Reason != credential.OK {
 		return nil, out
+	}
+	if session != nil {
+		return g.bind(e, session), out
 	}
 	return g.identity(e), out
 }
@@ -42,38 +45,58 @@ func (g *Gate) authenticateMore(ctx context.Context, ev *Evidence) (*Identity, O
 		}
 		return g.identity(e), out
 	}
+	for range maxRounds {
+		if id, out, again := g.tokenBeside(ctx, ev); !again {
+			return id, out
+		}
+	}
+	return nil, g.refuse(key{}, credential.Unavailable, comeAgain, ev)
+}
+
+// tokenBeside is Authenticate for a token beside a certificate. With again it is to be asked once more; see [Gate.spend].
+func (g *Gate) tokenBeside(ctx context.Context, ev *Evidence) (id *Identity, out Outcome, again bool) {
 	cert, out := g.certificate(ctx, ev, false)
 	if out.Reason != credential.OK {
-		return nil, out
+		return nil, out, false
 	}
-	e, out := g.token(ctx, ev, false)
+	e, session, out := g.token(ctx, ev, false)
 	if out.Reason != credential.OK {
-		return nil, out
+		return nil, out, false
+	}
+	if session != nil { // it is for those who have no certificate: an identity is bound to two things, not to three
+		return nil, g.refuse(session.key, credential.Unbound, 0, ev), false
 	}
 	if e.made.PrincipalID != cert.made.PrincipalID || e.made.Org != cert.made.Org {
-		return nil, g.refuse(e.key, credential.Unbound, 0, ev)
+		return nil, g.refuse(e.key, credential.Unbound, 0, ev), false
+	}
+	if e.flags&isMetered != 0 { // the certificate only binds it
+		if out, again = g.meter(ctx, e, ev); again || out.Reason != credential.OK {
+			return nil, out, again
+		}
 	}
 	now := g.clock.nano()
 	g.count(e, now, ev)
 	g.count(cert, now, ev)
-	return g.bind(e, cert), Outcome{}
+	return g.bind(e, cert), out, false
 }
 
-// token judges the token of ev and, if count is set, counts its use.
-func (g *Gate) token(ctx context.Context, ev *Evidence, count bool) (*entry, Outcome) {
+// token judges the token of ev and, if count is set, counts its use. Of a session it returns the version of the
+// credential that it was made with, and the session itself.
+func (g *Gate) token(ctx context.Context, ev *Evidence, count bool) (e, session *entry, out Outcome) {
 	k := keyOf(secret.Peek(ev.Token))
 	h := g.cache.hash(k)
 	g.cache.fetchSlot(h) // comes while the token is parsed
 	t, ok := secret.Parse(ev.Token)
 	if !ok {
-		return nil, g.refuse(key{}, credential.MalformedToken, 0, ev)
+		e, out := g.imported(ctx, ev, count)
+		return e, nil, out
 	}
 	mono, now := g.clock.read()
 	if wait := g.limits.wait(k, h, ev.Source, mono); wait > 0 {
-		return nil, g.refuse(k, credential.TooManyAttempts, wait, ev)
+		return nil, nil, g.refuse(k, credential.TooManyAttempts, wait, ev)
 	}
 	if g.blind(mono) {
-		return nil, g.refuse(k, credential.Unavailable, comeAgain, ev)
+		return nil, nil, g.refuse(k, credential.Unavailable, comeAgain, ev)
 	}
 	g.cache.fetchEntry(h) // comes while the token is hashed
 	sum := t.Hash()
@@ -83,27 +106,46 @@ func (g *Gate) token(ctx context.Context, ev *Evidence, count bool) (*entry, Out
 			var why credential.Reason
 			if e, why = g.load(ctx, k, h, t.ID()); e == nil {
 				secret.Equal(sum, noHash) // as much work as for an id that exists (E02)
-				return nil, g.wrong(k, h, why, ev)
+				return nil, nil, g.wrong(k, h, why, ev)
 			}
 			now = g.clock.nano() // it took time
 		}
 		v := e.proven(formOf(t.Kind), &sum)
 		if v == nil {
-			return nil, g.wrong(k, h, credential.WrongSecret, ev)
+			return nil, nil, g.wrong(k, h, credential.WrongSecret, ev)
 		}
 		why := v.judge(now, ev.Source)
-		if v.dead.Load() {
+		if v.dead() {
 			continue
 		}
 		if why != credential.OK {
-			return nil, g.refuse(k, why, 0, ev)
+			return nil, nil, g.refuse(k, why, 0, ev)
 		}
+		if v.flags&isDerived != 0 {
+			e, session, out, again := g.derived(ctx, v, ev, count)
+			if again {
+				now = g.clock.nano()
+				continue
+			}
+			return e, session, out
+		}
+		var out Outcome
 		if count {
+			if v.flags&isMetered != 0 {
+				var again bool
+				if out, again = g.meter(ctx, v, ev); again {
+					now = g.clock.nano()
+					continue
+				}
+				if out.Reason != credential.OK {
+					return nil, nil, out
+				}
+			}
 			g.countAt(v, h, now, ev)
 		}
-		return v, Outcome{}
+		return v, nil, out
 	}
-	return nil, g.refuse(k, credential.Unavailable, comeAgain, ev)
+	return nil, nil, g.refuse(k, credential.Unavailable, comeAgain, ev)
 }
 
 // noHash is what the hash of an unknown credential's token is compared with.
@@ -150,10 +192,14 @@ func rightsOf(e, cert *entry) *rights {
 func (id *Identity) rights() *rights { return rightsOf(id.entry, id.with) }
 
 // bind returns the identity of a token that was shown beside a certificate of
-// the same principal. The last one is kept, as connections repeat themselves.
+// the same principal, or of a session's parent beside the session. The last one is kept, as connections repeat themselves.
 func (g *Gate) bind(e, cert *entry) *Identity {
-	id, x, now := g.identity(e), e.lukewarm(), rightsOf(e, cert).cur.Load()
-	if b := x.bound.Load(); b != nil && b.with == cert && b.compiled == now {
+	owner := e
+	if cert.flags&isDerived != 0 {
+		owner = cert // its parent may have many
+	}
+	id, x, now := g.identity(e), owner.lukewarm(), rightsOf(e, cert).cur.Load()
+	if b := x.bound.Load(); b != nil && b.with == cert && b.entry == e && b.compiled == now {
 		return b
 	}
 	b := *id
@@ -162,7 +208,7 @@ func (g *Gate) bind(e, cert *entry) *Identity {
 		b.Deadline = cert.made.Deadline
 	}
 	if x.bound.Swap(&b) == nil {
-		g.charge(e, int64(unsafe.Sizeof(b)+unsafe.Sizeof(*x)))
+		g.charge(owner, int64(unsafe.Sizeof(b)+unsafe.Sizeof(*x)))
 	}
 	return &b
 }

@@ -20,12 +20,15 @@ func (g *Gate) Authorize(id *Identity, a *policy.Access) policy.Decision {
 	if id == nil {
 		return policy.Decision{Reason: credential.NoCredential}
 	}
-	if id.entry.dead.Load() || id.with != nil || g.shut.Load() != 0 {
+	if id.entry.dead() || id.with != nil || g.shut.Load() != 0 {
 		return g.authorizeAgain(id, a)
 	}
-	d := id.entry.may().Decide(a)
+	c := id.entry.rights.cur.Load()
+	d := c.of(&id.entry.made.Holder).Decide(a)
 	if d.Reason != credential.OK {
 		g.denied(id.entry, a, d.Reason)
+	} else if !id.entry.hasDone(c, d) {
+		g.exercise(id.entry, c, d)
 	}
 	return d
 }
@@ -41,9 +44,12 @@ func (g *Gate) authorizeAgain(id *Identity, a *policy.Access) policy.Decision {
 		g.denied(id.entry, a, why)
 		return policy.Decision{Reason: why}
 	}
-	d := now.mayNow().Decide(a)
+	c := now.rights().cur.Load()
+	d := c.of(&now.Holder).Decide(a)
 	if d.Reason != credential.OK {
 		g.denied(now.entry, a, d.Reason)
+	} else if !now.entry.hasDone(c, d) {
+		g.exercise(now.entry, c, d)
 	}
 	return d
 }
@@ -51,7 +57,7 @@ func (g *Gate) authorizeAgain(id *Identity, a *policy.Access) policy.Decision {
 // now returns the identity that stands for another one now, looked up in a
 // limited time if need be.
 func (g *Gate) now(id *Identity, from origin) (*Identity, credential.Reason) {
-	if !id.entry.dead.Load() && (id.with == nil || !id.with.dead.Load()) {
+	if !id.entry.dead() && (id.with == nil || !id.with.dead()) {
 		return id, credential.OK
 	}
 	ctx, cancel := context.WithTimeout(g.ctx, againTime)
@@ -88,15 +94,15 @@ func (g *Gate) successor(ctx context.Context, old *entry, from origin) (*entry, 
 	h := g.cache.hash(old.key)
 	for range maxRounds {
 		e := old
-		if old.dead.Load() {
+		if old.dead() {
 			if e = g.cache.find(old.key, h); e == nil {
 				var why credential.Reason
 				if e, why = g.load(ctx, old.key, h, old.made.Credential); e == nil {
 					return nil, why
 				}
 			}
-			if e = e.version(old.made.Proof, &old.hash); e == nil {
-				return nil, credential.Revoked
+			if e = e.version(old.made.Proof, &old.hash); e == nil || e.made.PrincipalID != old.made.PrincipalID {
+				return nil, credential.Revoked // a key that was given to somebody else is a new one to whoever used it
 			}
 		}
 		now := g.clock.nano()
@@ -104,7 +110,7 @@ func (g *Gate) successor(ctx context.Context, old *entry, from origin) (*entry, 
 		if why == credential.OK && !from.anywhere {
 			why = e.judge(now, from.addr)
 		}
-		if e.dead.Load() {
+		if e.dead() {
 			continue
 		}
 		if why != credential.OK {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,14 +15,18 @@ import (
 	"cardea/internal/policy"
 )
 
-// rights are what a set of roles and a set of scopes allow. Credentials of the
-// same roles and scopes share one, so a change of the policy compiles a few of
+// rights are what a set of roles and a set of scopes allow, within the bounds of a credential, a project and an
+// organisation. Credentials of the same ones share them, so a change of the policy compiles a few of
 // these anew and touches no entry.
 type rights struct {
 	org           string
 	roles, scopes []string
-	quarantine    bool // those of every credential of org that is in quarantine; no roles and scopes then
-	guests        bool // scopes are what an authenticator gives to whom a REST service vouches for
+	resources     []string // what a credential is held to
+	project       string
+	quarantine    bool        // those of every credential of org that is in quarantine; no roles and scopes then
+	acl           *policy.ACL // that a REST service has given to a guest; nothing else then
+	everything    bool        // those of superusers of org; no roles and scopes then
+	guests        bool        // scopes are what an authenticator gives to whom a REST service vouches for
 	cur           atomic.Pointer[compiled]
 }
 
@@ -29,6 +34,15 @@ type rights struct {
 type compiled struct {
 	policy.Rights          // without a holder: credentials of many principals share it
 	names         []string // the effective scopes
+	closed        bool     // the organisation is disabled
+	exercisable
+}
+
+// of returns the rights of one holder.
+func (c *compiled) of(h *policy.Holder) policy.Rights {
+	r := c.Rights
+	r.Holder = h
+	return r
 }
 
 // book is the policy as of now and the rights made from it.
@@ -43,14 +57,19 @@ type book struct {
 	known map[string]weak.Pointer[rights] // by rightsKey; who holds one keeps it here
 	sweep int                             // size of known at which what nobody holds is taken out
 
-	everything *rights // of superusers
+	everything *policy.Set // what superusers may
+	lists      atomic.Uint64
+	marked     uint32 // the last mark that was given to compiled rights
 }
 
 // edition is one state of the policy.
 type edition struct {
-	scopes map[name]*credential.Scope
-	roles  map[name]*credential.Role
-	sets   map[string]set // by setKey
+	scopes   map[name]*credential.Scope
+	roles    map[name]*credential.Role
+	sets     map[string]set // by setKey
+	orgs     map[string]*credential.Org
+	projects map[name]*credential.Project
+	bounds   map[string]*policy.Set // by their resources
 }
 
 type name struct{ org, name string }
@@ -66,9 +85,9 @@ func (b *book) init(static []credential.Route, log *slog.Logger) {
 	b.static, b.log = static, log
 	b.known, b.sweep = map[string]weak.Pointer[rights]{}, 1024
 	b.rev.Store(-1)
-	b.now = &edition{sets: map[string]set{}}
+	b.now = &edition{sets: map[string]set{}, bounds: map[string]*policy.Set{}}
 	b.turn(credential.Policy{Revision: -1})
-	b.everything = superuser()
+	b.everything = everything()
 }
 
 // rightsOf returns the shared rights of a credential: those of its principal's roles and its own scopes or, in
@@ -76,17 +95,24 @@ func (b *book) init(static []credential.Route, log *slog.Logger) {
 func (b *book) rightsOf(rec *credential.Record) *rights {
 	c := &rec.Credential
 	if c.State != credential.StateQuarantined {
-		return b.rights(c.Org, rec.Principal.Roles, c.Scopes)
+		return b.rights(c.Org, rec.Principal.Roles, c.Scopes, c.Resources, c.Project)
 	}
 	return b.share(rightsKey(c.Org, nil, nil)+"\x00quarantine", func() *rights {
 		return &rights{org: strings.Clone(c.Org), quarantine: true}
 	})
 }
 
-// rights returns the shared rights of roles and scopes.
-func (b *book) rights(org string, roles, scopes []string) *rights {
-	return b.share(rightsKey(org, roles, scopes), func() *rights {
-		return &rights{org: strings.Clone(org), roles: slices.Clone(roles), scopes: slices.Clone(scopes)}
+// rights returns the shared rights of roles and scopes, held to resources and to those of a project.
+func (b *book) rights(org string, roles, scopes, resources []string, project string) *rights {
+	k := rightsKey(org, roles, scopes)
+	if len(resources) > 0 || project != "" {
+		k += "\x00" + project + "\x00" + strings.Join(resources, "\x01")
+	}
+	return b.share(k, func() *rights {
+		return &rights{
+			org: strings.Clone(org), roles: slices.Clone(roles), scopes: slices.Clone(scopes),
+			resources: slices.Clone(resources), project: strings.Clone(project),
+		}
 	})
 }
 
@@ -95,6 +121,12 @@ func (b *book) granted(org string, scopes []string) *rights {
 	return b.share(rightsKey(org, nil, scopes)+"\x00guests", func() *rights {
 		return &rights{org: strings.Clone(org), scopes: slices.Clone(scopes), guests: true}
 	})
+}
+
+// listed returns the rights of an ACL, which are nobody else's.
+func (b *book) listed(org string, acl *policy.ACL) *rights {
+	k := rightsKey(org, nil, nil) + "\x00acl " + strconv.FormatUint(b.lists.Add(1), 10)
+	return b.share(k, func() *rights { return &rights{org: strings.Clone(org), acl: acl} })
 }
 
 // share returns the rights of a key, made and compiled if nobody holds them.
@@ -124,6 +156,9 @@ func (b *book) lacks(rec *credential.Record) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	org := rec.Credential.Org
+	if org != credential.DefaultOrg && b.now.orgs[org] == nil {
+		return true
+	}
 	return slices.ContainsFunc(rec.Principal.Roles, func(n string) bool { return b.now.roles[name{org, n}] == nil }) ||
 		slices.ContainsFunc(rec.Credential.Scopes, func(n string) bool { return b.now.scopes[name{org, n}] == nil })
 }
@@ -140,7 +175,7 @@ func (b *book) turn(p credential.Policy) {
 			delete(b.known, k)
 			continue
 		}
-		if was, now := r.cur.Load(), b.compile(r); was.Rights != now.Rights || !slices.Equal(was.names, now.names) {
+		if was, now := r.cur.Load(), b.compile(r); was.Rights != now.Rights || was.closed != now.closed || !slices.Equal(was.names, now.names) {
 			r.cur.Store(now)
 		}
 	}
@@ -153,9 +188,18 @@ func (b *book) turn(p credential.Policy) {
 // pointer, so that what did not change is seen by comparing pointers.
 func (b *book) edit(old *edition, p credential.Policy) *edition {
 	e := &edition{
-		scopes: make(map[name]*credential.Scope, len(p.Scopes)),
-		roles:  make(map[name]*credential.Role, len(p.Roles)),
-		sets:   map[string]set{},
+		scopes:   make(map[name]*credential.Scope, len(p.Scopes)),
+		roles:    make(map[name]*credential.Role, len(p.Roles)),
+		sets:     map[string]set{},
+		orgs:     make(map[string]*credential.Org, len(p.Orgs)),
+		projects: make(map[name]*credential.Project, len(p.Projects)),
+		bounds:   old.bounds,
+	}
+	for _, o := range p.Orgs {
+		e.orgs[o.Name] = &o
+	}
+	for _, o := range p.Projects {
+		e.projects[name{o.Org, o.Name}] = &o
 	}
 	for _, s := range p.Scopes {
 		n := name{s.Org, s.Name}
@@ -187,6 +231,15 @@ func (e *edition) find(org string, names []string) []*credential.Scope {
 
 // compile makes what r is at the moment. The book must be locked.
 func (b *book) compile(r *rights) *compiled {
+	c := b.allow(r)
+	b.hold(r, c)
+	c.learn()
+	c.mark.Store(b.nextMark())
+	return c
+}
+
+// allow makes what r is without its bounds.
+func (b *book) allow(r *rights) *compiled {
 	var all []string
 	if r.quarantine {
 		all = []string{credential.ScopeQuarantine}
@@ -199,7 +252,13 @@ func (b *book) compile(r *rights) *compiled {
 	if r.guests {
 		all = append(all, r.scopes...)
 	}
+	if r.acl != nil {
+		return &compiled{Rights: policy.Rights{ACL: r.acl}}
+	}
 	own := b.set(r.org, all)
+	if r.everything {
+		own.Set = b.everything
+	}
 	c := &compiled{Rights: policy.Rights{Principal: own.Set}, names: all}
 	if len(r.scopes) > 0 && !r.guests {
 		narrow := b.set(r.org, r.scopes)
@@ -211,6 +270,41 @@ func (b *book) compile(r *rights) *compiled {
 	slices.Sort(c.names)
 	c.names = slices.Clip(slices.Compact(c.names))
 	return c
+}
+
+// hold puts bounds on what rights are compiled to. Those of the organisation are on everybody's, quarantine and guests included.
+func (b *book) hold(r *rights, c *compiled) {
+	var resources []string
+	if o := b.now.orgs[r.org]; o != nil {
+		resources, c.closed = o.Resources, o.Disabled
+	} else if r.org != credential.DefaultOrg {
+		c.closed = true // it is not there any more
+	}
+	c.Boundary = b.bound(resources, true)
+	if p := b.now.projects[name{r.org, r.project}]; p != nil {
+		c.Project = b.bound(p.Resources, true)
+	}
+	c.Selected = b.bound(r.resources, false)
+}
+
+// bound returns the compiled set of resources; nil for none, which bounds nothing. One that cannot be compiled allows nothing.
+func (b *book) bound(resources []string, api bool) *policy.Set {
+	if len(resources) == 0 {
+		return nil
+	}
+	k := strings.Join(resources, "\x01")
+	if api {
+		k += "\x00api"
+	}
+	if s := b.now.bounds[k]; s != nil {
+		return s
+	}
+	s, err := policy.CompileResources(resources, api)
+	if err != nil {
+		b.log.Error("resources could not be compiled: who is held to them may nothing", "error", err)
+	}
+	b.now.bounds[k] = s
+	return s
 }
 
 // set returns the compiled scopes of these names. A name that there is not allows nothing.
@@ -248,7 +342,14 @@ func (b *book) forget() {
 			continue
 		}
 		c := r.cur.Load()
-		used[c.Principal], used[c.Credential] = true, true
+		for _, s := range []*policy.Set{c.Principal, c.Credential, c.Selected, c.Project, c.Boundary} {
+			used[s] = true
+		}
+	}
+	for k, s := range b.now.bounds {
+		if !used[s] {
+			delete(b.now.bounds, k)
+		}
 	}
 	for k, s := range b.now.sets {
 		if !used[s.Set] {
@@ -282,8 +383,13 @@ func splitSetKey(k string) (org string, names []string) {
 	return org, strings.Split(rest, "\x01")
 }
 
-// superuser returns the rights of whom a REST service says to be one: everything on the data plane, and nothing of the API.
-func superuser() *rights {
+// superuser returns the shared rights of whom a REST service says to be one: everything of an organisation on the data plane, and nothing of the API.
+func (b *book) superuser(org string) *rights {
+	return b.share(rightsKey(org, nil, nil)+"\x00superuser", func() *rights { return &rights{org: strings.Clone(org), everything: true} })
+}
+
+// everything is a set for that.
+func everything() *policy.Set {
 	set, err := policy.Compile([]credential.Scope{{Name: "superuser", Rules: []credential.Rule{
 		{Permission: credential.Allow, Action: "mqtt:*", Resource: "*"},
 		{Permission: credential.Allow, Action: "http:*", Resource: "*"},
@@ -292,7 +398,5 @@ func superuser() *rights {
 	if err != nil {
 		panic(err) // they are written above
 	}
-	r := &rights{}
-	r.cur.Store(&compiled{Rights: policy.Rights{Principal: set}})
-	return r
+	return set
 }

@@ -26,20 +26,31 @@ func (g *Gate) certificate(ctx context.Context, ev *Evidence, count bool) (*entr
 	if g.blind(mono) {
 		return nil, g.refuse(k, credential.Unavailable, comeAgain, ev)
 	}
-	e, now, why := g.leaf(ctx, k, h, ev.Certificate)
-	if e == nil {
-		return nil, g.wrong(k, h, why, ev)
-	}
-	if why == credential.OK {
-		why = e.judge(now, ev.Source)
-	}
-	if why != credential.OK {
-		return nil, g.refuse(k, why, 0, ev)
-	}
-	if count {
+	for range maxRounds {
+		e, now, why := g.leaf(ctx, k, h, ev.Certificate)
+		if e == nil {
+			return nil, g.wrong(k, h, why, ev)
+		}
+		if why == credential.OK {
+			why = e.judge(now, ev.Source)
+		}
+		if why != credential.OK {
+			return nil, g.refuse(k, why, 0, ev)
+		}
+		if !count {
+			return e, Outcome{}
+		}
+		out, again := g.meter(ctx, e, ev)
+		if again {
+			continue
+		}
+		if out.Reason != credential.OK {
+			return nil, out
+		}
 		g.countAt(e, h, now, ev)
+		return e, out
 	}
-	return e, Outcome{}
+	return nil, g.refuse(k, credential.Unavailable, comeAgain, ev)
 }
 
 // leaf finds the version that a certificate is of. Without one the reason says
@@ -59,7 +70,7 @@ func (g *Gate) leaf(ctx context.Context, k key, h uint64, leaf *x509.Certificate
 		if v == nil || !v.cold.Load().has(leaf) {
 			return nil, 0, credential.WrongSecret
 		}
-		if v.dead.Load() {
+		if v.dead() {
 			continue
 		}
 		now := g.clock.nano()

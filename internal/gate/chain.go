@@ -68,7 +68,9 @@ func (g *Gate) PathChain(path string) string {
 
 // TakesPasswords reports whether the chain of a listener has an enabled authenticator that looks at user names and passwords.
 func (g *Gate) TakesPasswords(listener string) bool {
-	return slices.ContainsFunc(g.chains.of(listener), func(m *member) bool { return m.Enabled && m.Type == credential.ByHTTP })
+	return slices.ContainsFunc(g.chains.of(listener), func(m *member) bool {
+		return m.Enabled && (m.Type == credential.ByHTTP || m.Type == credential.ByPassword)
+	})
 }
 
 // find returns an authenticator by its ID; nil if there is none.

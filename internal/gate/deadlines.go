@@ -129,6 +129,7 @@ func (g *Gate) keepTime(ctx context.Context) {
 			g.look(now)
 			g.limits.sweep(mono)
 			g.guesses.sweep(mono)
+			g.meters.sweep(mono)
 			g.expire(now)
 		}
 		timer.Reset(min(tickEvery, max(0, time.Duration(g.deadlines.next()-g.clock.nano()))))

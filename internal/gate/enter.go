@@ -47,7 +47,7 @@ func (g *Gate) Enter(ctx context.Context, in *Entrance) (*Identity, Outcome) {
 		m.stats.count(v, time.Since(began))
 		switch {
 		case v != ignores:
-			if m.Type != credential.ByHTTP { // which has judged the password itself; another proof is no leave to guess
+			if m.Type != credential.ByHTTP && m.Type != credential.ByPassword { // which has judged the password itself; another proof is no leave to guess
 				g.guessed(unknown, in)
 			}
 			return id, out
@@ -63,7 +63,9 @@ func (g *Gate) Enter(ctx context.Context, in *Entrance) (*Identity, Outcome) {
 
 // guessed counts a user name and a password that an authenticator did not know, and none behind it took; nil is that there was none.
 func (g *Gate) guessed(m *member, in *Entrance) {
-	if m != nil {
+	if m != nil && m.Type == credential.ByPassword {
+		g.countGuess(m.Org, in.Login.Username, &in.Evidence)
+	} else if m != nil {
 		k := nameKey(m.Org, in.Login.Username)
 		g.guesses.wrong(k, g.cache.hash(k), in.Source, g.clock.Mono())
 	}
@@ -83,6 +85,8 @@ func (g *Gate) ask(ctx context.Context, m *member, in *Entrance) (*Identity, Out
 		return g.askOurs(ctx, m, in)
 	case credential.ByHTTP:
 		return g.askPassword(ctx, m, in)
+	case credential.ByPassword:
+		return g.askUser(ctx, m, in)
 	}
 	return nil, Outcome{}, ignores
 }
@@ -135,7 +139,7 @@ func (g *Gate) askOurs(ctx context.Context, m *member, in *Entrance) (*Identity,
 			return nil, Outcome{Reason: credential.NoCredential}, ignores
 		}
 		if _, ok := secret.Parse(ev.Token); !ok {
-			return nil, Outcome{Reason: credential.MalformedToken}, ignores
+			return g.askImported(ctx, &ev)
 		}
 	}
 	id, out := g.Authenticate(ctx, &ev)
@@ -143,6 +147,21 @@ func (g *Gate) askOurs(ctx context.Context, m *member, in *Entrance) (*Identity,
 		return nil, out, rejects
 	}
 	return id, out, accepts
+}
+
+// askImported judges a text that stands where a token may. What is nobody's token may be somebody's password: it is left to the next.
+func (g *Gate) askImported(ctx context.Context, ev *Evidence) (*Identity, Outcome, verdict) {
+	if g.formats.Load() == nil {
+		return nil, Outcome{Reason: credential.MalformedToken}, ignores
+	}
+	e, out := g.imported(ctx, ev, true)
+	switch {
+	case out.Reason == credential.OK:
+		return g.identity(e), out, accepts
+	case out.Reason == credential.MalformedToken, out.Reason == credential.UnknownCredential:
+		return nil, out, ignores
+	}
+	return nil, out, rejects
 }
 
 // takesBoth reports whether a token and a certificate were shown and the chain takes the other one of the two as well.
@@ -164,6 +183,25 @@ func (g *Gate) takesBoth(m *member, in *Entrance) (bool, Outcome) {
 
 // tokenPrefix begins every token of ours. What begins so is shown to no REST service, whoever mistook it for a password.
 const tokenPrefix = "cardea_"
+
+// askUser judges a user name and a password of a user of Cardea's.
+func (g *Gate) askUser(ctx context.Context, m *member, in *Entrance) (*Identity, Outcome, verdict) {
+	l := &in.Login
+	if l.Username == "" || l.Password == "" {
+		return nil, Outcome{Reason: credential.NoCredential}, ignores
+	}
+	if strings.HasPrefix(l.Username, tokenPrefix) || strings.HasPrefix(l.Password, tokenPrefix) {
+		return nil, Outcome{Reason: credential.MalformedToken}, ignores
+	}
+	id, out := g.logIn(ctx, m.Org, l.Username, l.Password, &in.Evidence)
+	switch out.Reason {
+	case credential.OK:
+		return id, out, accepts
+	case credential.UnknownUser:
+		return nil, out, ignores
+	}
+	return nil, out, rejects
+}
 
 // askPassword asks a REST service about a user name and a password.
 func (g *Gate) askPassword(ctx context.Context, m *member, in *Entrance) (*Identity, Outcome, verdict) {

@@ -47,6 +47,17 @@ const (
 	isDisabled                // its principal is
 	isBound                   // to networks
 	isQuarantined             // the credential is: rights are those of the quarantine; nothing to judge
+	isPending                 // nobody has approved it
+	isDerived                 // it is a session: its parent is judged as well
+	isSplit                   // its uses are counted by address and route; nothing to judge
+	isMetered                 // it has limits; nothing to judge either
+)
+
+// The marks of an entry.
+const (
+	markDead   = 1 << iota // it is no longer in the table
+	markUsed               // since the hand of the clock came by
+	markLocked             // last and source are being written or read together
 )
 
 // entry is one version of a credential, with all that is needed to judge it.
@@ -60,11 +71,10 @@ type entry struct {
 	form     uint32 // what sort of token it is a hash of; see formOf
 	flags    uint32
 
-	dead      atomic.Bool // it is no longer in the table
-	used      atomic.Bool // since the hand of the clock came by
-	locked    atomic.Bool // last and source are being written or read together
-	size      int32       // bytes that it and its older versions count for; under the shard's lock
-	notBefore int64       // ns since 1970
+	marks     atomic.Uint32
+	size      int32         // bytes that it and its older versions count for; under the shard's lock
+	did       atomic.Uint64 // which scopes have let it do something lately; see exercise.go
+	notBefore int64         // ns since 1970
 	rights    *rights
 	ident     atomic.Pointer[Identity]
 	count     atomic.Int64  // uses since the last flush
@@ -95,7 +105,13 @@ type cold struct {
 	signing   atomic.Bool
 	assertion atomic.Pointer[assertion]
 	bound     atomic.Pointer[Identity] // the last one that was made with a certificate beside the token
+	metering  *metering                // with isMetered; of all versions the same
 	scram     *scramEntry
+	password  *passwordEntry
+	parent    parent // of a session
+	foreign   *foreignEntry
+	split     atomic.Pointer[split]  // uses by address and route since the last flush
+	places    atomic.Pointer[places] // where it was seen lately, if in more than one place
 }
 
 // formOf returns a token's kind as a number; 0 is no token.
@@ -116,6 +132,12 @@ func formFor(k credential.Kind) (uint32, credential.Kind) {
 		return formOf("api"), credential.APIKey
 	case credential.PAT:
 		return formOf("pat"), credential.PAT
+	case credential.AppKey:
+		return formOf("app"), credential.AppKey
+	case credential.SessionKey:
+		return formOf("ses"), credential.SessionKey
+	case credential.Password:
+		return math.MaxUint32, credential.Password
 	case credential.Certificate:
 		return 0, credential.Certificate
 	case credential.SCRAM:
@@ -142,8 +164,16 @@ func newEntry(rec *credential.Record, r *rights, org string, nets *networks) *en
 	}
 	var newest, last *entry
 	size := int64(len(text)+15) &^ 15
+	m := meteringOf(rec, made.Credential, org)
+	if m != nil {
+		proto.flags |= isMetered
+		size += int64(unsafe.Sizeof(*m))
+	}
 	for i := range c.Proofs {
 		e := newVersion(&proto, &made, c, &c.Proofs[i])
+		if m != nil {
+			e.lukewarm().metering = m
+		}
 		size += e.ownSize()
 		if newest == nil {
 			newest = e
@@ -169,15 +199,21 @@ func newVersion(proto *entry, made *Identity, c *credential.Credential, p *crede
 	if e.deadline != never {
 		e.made.Deadline = ends.UTC()
 	}
+	if p.Scheme != "" {
+		e.form = foreignForm
+	}
 	if len(p.Hash) != len(e.hash) {
 		e.form = math.MaxUint32 // nothing can be equal to it
 	}
 	copy(e.hash[:], p.Hash)
 	e.ident.Store(&e.made)
-	if e.made.Kind == credential.Certificate {
+	switch e.made.Kind {
+	case credential.Certificate:
 		x := &cold{}
 		x.serial, _ = new(big.Int).SetString(p.Serial, 16)
 		e.cold.Store(x)
+	case credential.SessionKey:
+		e.cold.Store(&cold{parent: parent{keyOf(c.Parent), c.ParentProof}})
 	}
 	return e
 }
@@ -189,6 +225,15 @@ func flagsOf(c *credential.Credential, p *credential.Principal) uint32 {
 	}
 	if c.State == credential.StateQuarantined {
 		f |= isQuarantined
+	}
+	if c.State == credential.StatePending {
+		f |= isPending
+	}
+	switch c.Kind {
+	case credential.SessionKey:
+		f |= isDerived
+	case credential.APIKey, credential.PAT, credential.AppKey:
+		f |= isSplit
 	}
 	if p.Disabled {
 		f |= isDisabled
@@ -243,6 +288,10 @@ func (e *entry) standing(now int64) credential.Reason {
 		return credential.Revoked
 	case e.flags&isDisabled != 0:
 		return credential.PrincipalDisabled
+	case e.flags&isPending != 0:
+		return credential.PendingApproval
+	case e.rights.cur.Load().closed:
+		return credential.OrgDisabled
 	}
 	return credential.OK
 }
@@ -262,26 +311,11 @@ func (g *Gate) identity(e *entry) *Identity {
 	return &fresh
 }
 
-// may returns what e may now.
-func (e *entry) may() policy.Rights {
-	r := e.rights.cur.Load().Rights
-	r.Holder = &e.made.Holder
-	return r
-}
-
 // may returns what id might when it was made.
-func (id *Identity) may() policy.Rights {
-	r := id.compiled.Rights
-	r.Holder = &id.Holder
-	return r
-}
+func (id *Identity) may() policy.Rights { return id.compiled.of(&id.Holder) }
 
 // mayNow returns what id may now.
-func (id *Identity) mayNow() policy.Rights {
-	r := id.rights().cur.Load().Rights
-	r.Holder = &id.Holder
-	return r
-}
+func (id *Identity) mayNow() policy.Rights { return id.rights().cur.Load().of(&id.Holder) }
 
 // version returns the version n of e's credential, or nil.
 func (e *entry) version(n int, hash *[32]byte) *entry {
@@ -302,27 +336,35 @@ func (e *entry) lukewarm() *cold {
 	return e.cold.Load()
 }
 
-// use counts one use. It reports whether it is the first since the last flush.
-func (e *entry) use(now int64, src netip.Addr) bool {
-	a := src.As16()
-	hi, lo := binary.BigEndian.Uint64(a[:8]), binary.BigEndian.Uint64(a[8:])
-	if now-e.last.Load() >= int64(time.Second) || e.srcLo.Load() != lo || e.srcHi.Load() != hi {
+// dead reports whether e is no longer in the table.
+func (e *entry) dead() bool { return e.marks.Load()&markDead != 0 }
+
+// use counts one use. first is whether it is the first since the last flush.
+func (e *entry) use(now int64, hi, lo uint64) (first bool, how move) {
+	last, hadHi, hadLo := e.last.Load(), e.srcHi.Load(), e.srcLo.Load()
+	if now-last >= int64(time.Second) || hadLo != lo || hadHi != hi {
 		e.note(now, hi, lo)
+		switch had := networkOf(hadHi, hadLo); {
+		case had != 0 && had != networkOf(hi, lo):
+			how = strays
+		case had == 0 || e.hour(last) != e.hour(now):
+			how = lasts
+		}
 	}
-	if !e.used.Load() {
-		e.used.Store(true)
+	if e.marks.Load()&markUsed == 0 {
+		e.marks.Or(markUsed)
 	}
 	if e.count.Add(1) != 1 {
-		return false
+		return false, how
 	}
 	e.first = now // nobody else's until it is in the list
-	return true
+	return true, how
 }
 
 // note writes when and from where e was last used. If somebody else is at it,
 // theirs is as good as ours.
 func (e *entry) note(now int64, hi, lo uint64) {
-	if !e.locked.CompareAndSwap(false, true) {
+	if !e.lock() {
 		return
 	}
 	if now > e.last.Load() {
@@ -330,5 +372,27 @@ func (e *entry) note(now int64, hi, lo uint64) {
 	}
 	e.srcHi.Store(hi)
 	e.srcLo.Store(lo)
-	e.locked.Store(false)
+	e.unlock()
+}
+
+// lock reports whether nobody else had the lock.
+func (e *entry) lock() bool { return e.marks.Or(markLocked)&markLocked == 0 }
+
+func (e *entry) unlock() { e.marks.And(^uint32(markLocked)) }
+
+// words returns an address as an entry keeps it: two words, both 0 for one that is not known.
+func words(a netip.Addr) (hi, lo uint64) {
+	b := a.As16()
+	return binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])
+}
+
+// addrOf is the inverse of words.
+func addrOf(hi, lo uint64) netip.Addr {
+	if hi|lo == 0 {
+		return netip.Addr{}
+	}
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], hi)
+	binary.BigEndian.PutUint64(b[8:], lo)
+	return netip.AddrFrom16(b).Unmap()
 }

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -182,8 +183,15 @@ func (g *Gate) compile(rec *credential.Record) (*entry, error) {
 	}
 	r := g.book.rightsOf(rec)
 	e := newEntry(rec, r, r.org, g.networks.share(c.Networks))
-	if c.Kind == credential.SCRAM {
+	switch c.Kind {
+	case credential.SCRAM:
 		g.unseal(e, c)
+	case credential.Password:
+		g.unsealPassword(e, c)
+	default:
+		if slices.ContainsFunc(c.Proofs, func(p credential.Proof) bool { return p.Scheme != "" }) {
+			g.unsealForeign(e, c)
+		}
 	}
 	return e, nil
 }

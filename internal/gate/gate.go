@@ -20,8 +20,9 @@ type Store interface {
 	credential.Feed
 	// Principal is that of [credential.Catalog].
 	Principal(ctx context.Context, org, ref string) (credential.Principal, error)
-	// Record is that of [credential.Writer].
-	Record(ctx context.Context, used []credential.Usage, refused []credential.Refusals) error
+	// Record and Meter are those of [credential.Writer].
+	Record(ctx context.Context, r credential.Records) error
+	Meter(ctx context.Context, node string, counted []credential.Metered) ([]credential.Share, error)
 }
 
 // Config is what a Gate is made of.
@@ -43,6 +44,9 @@ type Config struct {
 	FakeSalt []byte
 	// Sources asks REST services; nil if that is not to be.
 	Sources credential.Sources
+	// Near is told when a credential has spent four fifths of the requests of a month, and when it has spent all. It may be told
+	// again, by other nodes and after a restart, and is if it returns an error. It is called between flushes. Nil: nobody is told.
+	Near func(context.Context, Quota) error
 }
 
 // Gate decides. See the package comment. Its methods may be called from any goroutine.
@@ -57,10 +61,12 @@ type Gate struct {
 
 	limits   limiter
 	guesses  limiter // of passwords, by user name
+	meters   meters
 	refusals refusals
 	book     book
 	networks networkBook
 	names    names
+	formats  atomic.Pointer[[]format] // of imported tokens; nil: there are none
 	chains   chains
 	sessions sessions
 
@@ -72,6 +78,8 @@ type Gate struct {
 	unwrap     func(record string, sealed []byte) ([]byte, error)
 	fakeSalt   []byte
 	sources    credential.Sources
+	near       func(context.Context, Quota) error
+	node       string // another one on each node and after each start
 	log        *slog.Logger
 
 	floor     atomic.Int64 // a look-up that begins now must be of this revision
@@ -88,6 +96,8 @@ type Gate struct {
 	reassessing [shardCount]sync.Mutex
 	deadlines   deadlines
 	ledger      ledger
+	exercises   exercises
+	sightings   sightings
 	stats       counters
 
 	ctx     context.Context //nolint:containedctx // the gate's own life, not a caller's
@@ -118,6 +128,7 @@ func New(c Config) (*Gate, error) {
 		store: c.Store, signer: c.Signer, issuer: c.Issuer, jwks: jwks, clock: c.Clock, log: c.Log,
 		staleness: orElse(c.Staleness, 30*time.Second), flushEvery: orElse(c.FlushEvery, 2*time.Second),
 		lookups: make(chan struct{}, maxLookups), unwrap: c.Open, fakeSalt: c.FakeSalt, sources: c.Sources,
+		near: c.Near, node: rand.Text()[:10],
 	}
 	if g.log == nil {
 		g.log = slog.New(slog.DiscardHandler)
@@ -128,13 +139,16 @@ func New(c Config) (*Gate, error) {
 	g.cache.init(orElse(c.CacheBytes, 256<<20))
 	g.limits.init(g.cache.hash, attempts)
 	g.guesses.init(g.cache.hash, guesses)
+	g.meters.init()
 	g.refusals.init(g.cache.hash)
-	g.sessions.init(g.cache.hash, rand.Text()[:10])
+	g.sessions.init(g.cache.hash, g.node)
 	g.book.init(c.StaticRoutes, g.log)
 	g.deadlines.init()
 	g.names.init()
 	g.chains.init()
 	g.ledger.init()
+	g.exercises.init(g.clock.Now())
+	g.sightings.init()
 	g.shut.Store(unstarted)
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	return g, nil
@@ -178,7 +192,8 @@ func (g *Gate) keepRecord(ctx context.Context) {
 	for {
 		select {
 		case <-tick.C:
-			_ = g.flush(ctx) // it logs, and keeps what it could not record
+			_ = g.flush(ctx) // both log, and keep what they could not record
+			_ = g.flushMeters(ctx)
 		case <-ctx.Done():
 			return
 		}
@@ -198,7 +213,7 @@ func (g *Gate) Close() error {
 	g.running.Wait()
 	g.waitFlights()
 	g.closeChains()
-	return g.flushAll(context.Background())
+	return errors.Join(g.flushAll(context.Background()), g.flushMeters(context.Background()))
 }
 
 // waitFlights waits for look-ups that are under way. None begins any more:
@@ -208,6 +223,11 @@ func (g *Gate) waitFlights() {
 		g.cache.shards[i].mu.Lock()
 		//lint:ignore SA2001 it is to see what was begun under the lock
 		g.cache.shards[i].mu.Unlock()
+	}
+	for i := range g.meters.parts {
+		g.meters.parts[i].mu.Lock()
+		//lint:ignore SA2001 likewise
+		g.meters.parts[i].mu.Unlock()
 	}
 	g.flying.Wait()
 }

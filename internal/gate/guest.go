@@ -84,7 +84,7 @@ func (g *Gate) guestRights(m *member, l *credential.Login, a *credential.Answer)
 		m.stats.superuser.Add(1)
 	}
 	if a.Superuser && m.AllowSuperuser {
-		return g.book.everything, ""
+		return g.book.superuser(m.Org), ""
 	}
 	if a.ACL == nil && len(m.Scopes) > 0 && strings.ContainsAny(l.Username, "/+#") {
 		return nil, "the user name has a / + or #, which rules of scopes cannot speak of: the service must answer with an ACL"
@@ -100,7 +100,5 @@ func (g *Gate) guestRights(m *member, l *credential.Login, a *credential.Answer)
 	if err != nil {
 		return nil, "the answer's ACL is not good: " + err.Error()
 	}
-	r := &rights{org: m.Org}
-	r.cur.Store(&compiled{Rights: policy.Rights{ACL: acl}})
-	return r, ""
+	return g.book.listed(m.Org, acl), ""
 }

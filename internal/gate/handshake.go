@@ -165,7 +165,7 @@ func (x *Exchange) ask(ctx context.Context, m *member) ([]credential.ScramKeys, 
 	if m.Type == credential.ByScramREST {
 		return x.askREST(ctx, m)
 	}
-	e, why := g.named(ctx, m.Org, x.in.Login.Username)
+	e, why := g.named(ctx, m.Org, credential.SCRAM, x.in.Login.Username)
 	if why == credential.Unavailable {
 		return nil, x.refuse(why)
 	}
@@ -236,12 +236,9 @@ func (x *Exchange) final(ctx context.Context, data []byte) ([]byte, *Identity, c
 	if err != nil {
 		return nil, nil, x.refuse(x.wrong(k, err))
 	}
-	id, why := x.prove(ctx, which)
-	if why == credential.OK && x.in.Demand {
-		id, why = x.beside(ctx, id)
-	}
+	id, why := x.admit(ctx, which)
 	if why != credential.OK {
-		return nil, nil, x.refuse(why)
+		return nil, nil, why
 	}
 	g.guesses.right(k, g.cache.hash(k), x.in.Source)
 	return answer, id, credential.OK
@@ -261,6 +258,36 @@ func (x *Exchange) wrong(k key, err error) credential.Reason {
 	return credential.WrongSecret
 }
 
+// admit returns who has given the proof, if they may come in. A refusal was noted.
+func (x *Exchange) admit(ctx context.Context, which int) (*Identity, credential.Reason) {
+	g, ev := x.gate, &x.in.Evidence
+	for range maxRounds {
+		id, why := x.prove(ctx, which)
+		if why == credential.OK && x.in.Demand {
+			id, why = x.beside(ctx, id)
+		}
+		if why != credential.OK {
+			return nil, x.refuse(why)
+		}
+		out, again := g.meter(ctx, id.entry, ev)
+		if again {
+			continue
+		}
+		if out.Reason != credential.OK {
+			return nil, out.Reason
+		}
+		now := g.clock.nano()
+		if x.guest == nil {
+			g.count(id.entry, now, ev)
+		}
+		if id.with != nil {
+			g.count(id.with, now, ev)
+		}
+		return id, credential.OK
+	}
+	return nil, x.refuse(credential.Unavailable)
+}
+
 // prove returns who has given the proof.
 func (x *Exchange) prove(ctx context.Context, which int) (*Identity, credential.Reason) {
 	g := x.gate
@@ -274,7 +301,6 @@ func (x *Exchange) prove(ctx context.Context, which int) (*Identity, credential.
 	if why != credential.OK {
 		return nil, why
 	}
-	g.count(e, g.clock.nano(), &x.in.Evidence)
 	return g.identity(e), credential.OK
 }
 
@@ -284,7 +310,7 @@ func (x *Exchange) beside(ctx context.Context, id *Identity) (*Identity, credent
 	if x.in.Certificate == nil {
 		return nil, credential.NoCredential
 	}
-	cert, out := g.certificate(ctx, &x.in.Evidence, true)
+	cert, out := g.certificate(ctx, &x.in.Evidence, false)
 	if out.Reason != credential.OK {
 		return nil, out.Reason
 	}

@@ -35,6 +35,7 @@ type faulty struct {
 	*store.Store
 	lookups    atomic.Int64
 	principals atomic.Int64 // look-ups of them
+	readings   atomic.Int64 // of what was used
 
 	mu        sync.Mutex
 	after     func(id string, rec credential.Record, err error) (credential.Record, error) // of each Credential
@@ -43,6 +44,9 @@ type faulty struct {
 	lose      int64 // the touch of this revision is left out
 	policy    func() error
 	record    func() error
+	recorded  func(credential.Records) // after each Record
+	used      func() error             // after each Used
+	meter     func() error
 }
 
 func (f *faulty) set(change func(f *faulty)) {
@@ -99,11 +103,34 @@ func (f *faulty) Since(ctx context.Context, after int64, limit int) ([]credentia
 	return slices.DeleteFunc(touched, func(t credential.Touch) bool { return t.Seq == f.lose }), head, err
 }
 
-func (f *faulty) Record(ctx context.Context, u []credential.Usage, r []credential.Refusals) error {
+func (f *faulty) Record(ctx context.Context, r credential.Records) error {
 	if err := f.hook(func(f *faulty) func() error { return f.record }); err != nil {
 		return err
 	}
-	return f.Store.Record(ctx, u, r)
+	err := f.Store.Record(ctx, r)
+	f.mu.Lock()
+	recorded := f.recorded
+	f.mu.Unlock()
+	if err == nil && recorded != nil {
+		recorded(r)
+	}
+	return err
+}
+
+func (f *faulty) Used(ctx context.Context, id string, month time.Time) (int64, error) {
+	f.readings.Add(1)
+	n, err := f.Store.Used(ctx, id, month)
+	if e := f.hook(func(f *faulty) func() error { return f.used }); e != nil {
+		return 0, e
+	}
+	return n, err
+}
+
+func (f *faulty) Meter(ctx context.Context, node string, counted []credential.Metered) ([]credential.Share, error) {
+	if err := f.hook(func(f *faulty) func() error { return f.meter }); err != nil {
+		return nil, err
+	}
+	return f.Store.Meter(ctx, node, counted)
 }
 
 var down = credential.Errorf(credential.Down, "the database does not answer")
@@ -137,12 +164,24 @@ type house struct {
 
 func newHouse(t testing.TB, change ...func(*Config)) *house {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Config{URL: "sqlite:" + filepath.Join(t.TempDir(), "db"), Poll: 5 * time.Millisecond})
+	return newHouseOn(t, "sqlite:"+filepath.Join(t.TempDir(), "db"), change...)
+}
+
+func openStore(t testing.TB, url string) *faulty {
+	t.Helper()
+	s, err := store.Open(t.Context(), store.Config{URL: url, Poll: 5 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	h := &house{TB: t, store: &faulty{Store: s}, hands: &hands{}, org: credential.DefaultOrg}
+	return &faulty{Store: s}
+}
+
+// newHouseOn is newHouse on a database that a test has chosen.
+func newHouseOn(t testing.TB, url string, change ...func(*Config)) *house {
+	t.Helper()
+	var err error
+	h := &house{TB: t, store: openStore(t, url), hands: &hands{}, org: credential.DefaultOrg}
 	h.hands.wall.Store(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC).UnixNano())
 	if h.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		t.Fatal(err)
@@ -217,7 +256,7 @@ func (h *house) scope(name string, rules ...credential.Rule) {
 		h.Fatal(err)
 	}
 	for _, was := range p.Scopes {
-		if was.Name == name {
+		if was.Org == h.org && was.Name == name {
 			s.Version = was.Version
 		}
 	}

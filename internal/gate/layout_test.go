@@ -9,7 +9,7 @@ import (
 // is one of the runtime's size classes that keep it aligned to them.
 func TestLayoutOfEntry(t *testing.T) {
 	var e entry
-	if at := unsafe.Offsetof(e.dead); at/lineSize != 1 {
+	if at := unsafe.Offsetof(e.marks); at/lineSize != 1 {
 		t.Errorf("what is compared ends at %d, not with the first line", at)
 	}
 	if end := unsafe.Offsetof(e.made) + unsafe.Offsetof(e.made.Org); end > hotLines*lineSize {

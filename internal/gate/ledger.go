@@ -2,8 +2,6 @@ package gate
 
 import (
 	"context"
-	"encoding/binary"
-	"net/netip"
 	"runtime"
 	"sync"
 	"time"
@@ -23,6 +21,9 @@ type ledger struct {
 	mu      sync.Mutex // one flush at a time
 	used    map[useKey]*credential.Usage
 	refused map[refusalKey]*credential.Refusals
+	slices  map[slicesOf]map[string]int64
+	done    []credential.Exercise // taken from where they wait when there are none here
+	sighted []credential.Sighting
 	failed  bool
 	waiting [shardCount]*entry // of each shard: a list that was not emptied
 	turn    int                // the shard to begin with
@@ -37,6 +38,7 @@ type useKey struct {
 func (l *ledger) init() {
 	l.used = map[useKey]*credential.Usage{}
 	l.refused = map[refusalKey]*credential.Refusals{}
+	l.slices = map[slicesOf]map[string]int64{}
 }
 
 // count notes one use of e.
@@ -46,7 +48,15 @@ func (g *Gate) count(e *entry, now int64, ev *Evidence) {
 
 // countAt is count for who knows the hash of the key.
 func (g *Gate) countAt(e *entry, h uint64, now int64, ev *Evidence) {
-	if !e.use(now, ev.Source) {
+	hi, lo := words(ev.Source)
+	if e.flags&isSplit != 0 { // before the count, which is taken first: what is counted can be found
+		g.split(e, now, hi, lo, ev.Route)
+	}
+	first, how := e.use(now, hi, lo)
+	if how != stays || ev.Client != "" {
+		g.saw(e, now, hi, lo, how, ev.Client)
+	}
+	if !first {
 		return
 	}
 	// The first use since the last flush puts it into the list of what is to
@@ -65,25 +75,26 @@ func (g *Gate) flush(ctx context.Context) error {
 	l := &g.ledger
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	g.newHour()
 	g.collect()
 	g.refusals.collect(l.refused)
+	if len(l.done)+len(l.sighted) == 0 {
+		l.done, l.sighted = g.exercises.take(), g.sightings.take()
+	} else { // those of a flush that has failed go first
+		l.more = true
+	}
 	ctx, cancel := context.WithTimeout(ctx, recordTime)
 	defer cancel()
-	for len(l.used)+len(l.refused) > 0 {
-		used, refused := l.batch()
-		if err := g.store.Record(ctx, values(used), values(refused)); err != nil {
+	for !l.isEmpty() {
+		b := l.batch()
+		if err := g.store.Record(ctx, b.records); err != nil {
 			if !l.failed {
 				g.log.Error("uses and refusals could not be recorded; they are kept for later", "error", err)
 			}
 			l.failed = true
 			return err
 		}
-		for k := range used {
-			delete(l.used, k)
-		}
-		for k := range refused {
-			delete(l.refused, k)
-		}
+		b.forget(l)
 	}
 	l.failed = false
 	return nil
@@ -96,33 +107,6 @@ func (g *Gate) flushAll(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// batch returns some of what is to be recorded.
-func (l *ledger) batch() (map[useKey]*credential.Usage, map[refusalKey]*credential.Refusals) {
-	used := map[useKey]*credential.Usage{}
-	for k, u := range l.used {
-		if len(used) == recordRows {
-			break
-		}
-		used[k] = u
-	}
-	refused := map[refusalKey]*credential.Refusals{}
-	for k, r := range l.refused {
-		if len(used)+len(refused) >= recordRows {
-			break
-		}
-		refused[k] = r
-	}
-	return used, refused
-}
-
-func values[K comparable, V any](m map[K]*V) []V {
-	vs := make([]V, 0, len(m))
-	for _, v := range m {
-		vs = append(vs, *v)
-	}
-	return vs
 }
 
 // collect empties the entries' counts into the ledger, as many as it takes.
@@ -151,20 +135,17 @@ func (g *Gate) collect() {
 // collectOne takes the count of an entry that is out of the list. From the
 // moment that the count is 0 the next use puts it there again, so all else is read before.
 func (g *Gate) collectOne(e *entry) {
-	for !e.locked.CompareAndSwap(false, true) {
+	for !e.lock() {
 		runtime.Gosched()
 	}
 	u := credential.Usage{Credential: e.made.Credential, Proof: e.made.Proof, FirstAt: at(e.first), LastAt: at(e.last.Load())}
-	hi, lo := e.srcHi.Load(), e.srcLo.Load()
-	e.locked.Store(false)
-	if hi|lo != 0 {
-		var a [16]byte
-		binary.BigEndian.PutUint64(a[:8], hi)
-		binary.BigEndian.PutUint64(a[8:], lo)
-		u.LastSource = netip.AddrFrom16(a).Unmap()
-	}
+	u.LastSource = addrOf(e.srcHi.Load(), e.srcLo.Load())
+	e.unlock()
 	u.Count = e.count.Swap(0)
 	g.stats.hits.Add(u.Count)
+	if e.flags&isSplit != 0 {
+		g.ledger.takeSplit(e)
+	}
 	k := useKey{e.key, u.Proof}
 	was := g.ledger.used[k]
 	if was == nil {

@@ -105,7 +105,7 @@ func TestUsageAddsUp(t *testing.T) {
 // More than a flush takes waits for the next, in order.
 func TestFlushIsBounded(t *testing.T) {
 	h := newHouse(t, quiet, func(c *Config) { c.CacheBytes = 1 << 30 })
-	r := h.gate.book.rights(h.org, nil, nil)
+	r := h.gate.book.rights(h.org, nil, nil, nil, "")
 	const n = maxUses + 1000
 	for i := range n {
 		e := bare(r, i, 1)

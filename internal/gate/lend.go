@@ -20,12 +20,12 @@ func (g *Gate) ScramKeys(ctx context.Context, org, username, algorithm string, s
 		return credential.ScramKeys{}, nil, credential.UnknownUser
 	}
 	for range maxRounds {
-		e, why := g.named(ctx, org, name)
+		e, why := g.named(ctx, org, credential.SCRAM, name)
 		if e == nil {
 			return credential.ScramKeys{}, nil, why
 		}
 		s, why := e.scram(), e.judge(g.clock.nano(), src)
-		if e.dead.Load() {
+		if e.dead() {
 			continue
 		}
 		if why != credential.OK {

@@ -1,9 +1,6 @@
 package gate
 
-import (
-	"cardea/internal/credential"
-	"cardea/internal/policy"
-)
+import "cardea/internal/policy"
 
 // Memo is the last access that was allowed to one session. A device says the
 // same thing over and over: that it may is looked up once for each state of
@@ -15,6 +12,7 @@ import (
 type Memo struct {
 	id       *Identity
 	rights   *compiled
+	decision policy.Decision
 	resource []byte
 	qos      byte
 	retain   bool
@@ -23,8 +21,11 @@ type Memo struct {
 // Recall is [Gate.Authorize] with a memo.
 func (g *Gate) Recall(m *Memo, id *Identity, a *policy.Access) policy.Decision {
 	if m.rights != nil && m.id == id && m.qos == a.QoS && m.retain == a.Retain && string(m.resource) == a.Resource &&
-		!id.entry.dead.Load() && g.shut.Load() == 0 && id.entry.rights.cur.Load() == m.rights {
-		return policy.Decision{Reason: credential.OK}
+		!id.entry.dead() && g.shut.Load() == 0 && id.entry.rights.cur.Load() == m.rights {
+		if !id.entry.hasDone(m.rights, m.decision) {
+			g.exercise(id.entry, m.rights, m.decision)
+		}
+		return m.decision
 	}
 	return g.remember(m, id, a)
 }
@@ -37,7 +38,7 @@ func (g *Gate) remember(m *Memo, id *Identity, a *policy.Access) policy.Decision
 	rights := id.entry.rights.cur.Load() // before asking: if they change meanwhile, the memo is of the old ones and worth nothing
 	d := g.Authorize(id, a)
 	if d.Allowed() {
-		m.id, m.rights, m.qos, m.retain = id, rights, a.QoS, a.Retain
+		m.id, m.rights, m.decision, m.qos, m.retain = id, rights, d, a.QoS, a.Retain
 		m.resource = append(m.resource[:0], a.Resource...)
 	}
 	return d
@@ -45,4 +46,6 @@ func (g *Gate) remember(m *Memo, id *Identity, a *policy.Access) policy.Decision
 
 // Prompt reports whether the gate answers for an identity from what it has at
 // hand: whoever serves many sessions on one thread lets the others ask elsewhere.
-func (g *Gate) Prompt(id *Identity) bool { return id.with == nil && !id.entry.dead.Load() }
+func (g *Gate) Prompt(id *Identity) bool {
+	return id.with == nil && !id.entry.dead() && (id.entry.flags&isMetered == 0 || g.isPrompt(id.entry.metering()))
+}

@@ -12,7 +12,7 @@ import (
 // maxNames bounds how many user names are remembered, of each sort.
 const maxNames = 65536
 
-// names remembers which SCRAM credential a user name belongs to. It is a hint
+// names remembers which credential a user name belongs to, of each kind that has user names. It is a hint
 // and decides nothing: the entry of the credential says itself what it is called, and whether it has ended.
 // It also remembers who bears a name, if it is no device.
 type names struct {
@@ -23,7 +23,11 @@ type names struct {
 	changes uint64                     // of credentials and principals; what was looked up before one is not kept after it
 }
 
-type userName struct{ org, name string }
+type userName struct {
+	org  string
+	kind credential.Kind // "" for the name of a principal
+	name string
+}
 
 // bearing is what sort of principal bears a name, "" for none.
 type bearing struct {
@@ -71,7 +75,7 @@ func (n *names) setBearer(u userName, kind credential.PrincipalKind, now time.Du
 		return
 	}
 	makeRoom(n.borne)
-	n.borne[userName{strings.Clone(u.org), strings.Clone(u.name)}] = bearing{kind, now + negativeTime}
+	n.borne[userName{org: strings.Clone(u.org), name: strings.Clone(u.name)}] = bearing{kind, now + negativeTime}
 }
 
 // put remembers what was looked up, unless a credential has changed since. The zero key is that there is none.
@@ -116,10 +120,10 @@ func (n *names) changed() {
 	clear(n.borne)
 }
 
-// named returns the entry of the SCRAM credential with a user name: its newest
+// named returns the entry of the credential of a kind with a user name: its newest
 // version, in the table a moment ago. Without one the reason is UnknownUser or Unavailable.
-func (g *Gate) named(ctx context.Context, org, name string) (*entry, credential.Reason) {
-	u := userName{org, name}
+func (g *Gate) named(ctx context.Context, org string, kind credential.Kind, name string) (*entry, credential.Reason) {
+	u := userName{org, kind, name}
 	for range maxRounds {
 		k, none, changes := g.names.find(u, g.clock.Mono())
 		if none {
@@ -157,7 +161,13 @@ func (g *Gate) lookName(ctx context.Context, u userName, changes uint64) (key, c
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTime)
 	defer cancel()
-	rec, err := g.store.Named(ctx, u.org, u.name)
+	var rec credential.Record
+	var err error
+	if u.kind == foreignKind {
+		rec, err = g.store.Foreign(ctx, []byte(u.name))
+	} else {
+		rec, err = g.store.Named(ctx, u.org, u.kind, u.name)
+	}
 	if credential.IsNotFound(err) {
 		g.names.put(u, key{}, g.clock.Mono(), changes)
 		return key{}, credential.UnknownUser

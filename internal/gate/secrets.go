@@ -17,10 +17,17 @@ type scramEntry struct {
 // perScram is the memory of a scramEntry, about.
 const perScram = 320
 
-// isCalled reports whether e is the SCRAM credential of a user name.
+// isCalled reports whether e is the credential of a user name.
 func (e *entry) isCalled(u userName) bool {
+	if e.made.Org != u.org || e.made.Kind != u.kind {
+		return false
+	}
+	if u.kind == credential.Password {
+		x := e.password()
+		return x != nil && x.name == u.name
+	}
 	x := e.scram()
-	return x != nil && e.made.Org == u.org && x.name == u.name
+	return x != nil && x.name == u.name
 }
 
 // scram returns what e is proved by; nil if it is of another kind, or cannot be opened.

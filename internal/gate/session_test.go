@@ -102,7 +102,7 @@ func TestRevocationCutsAfterEviction(t *testing.T) {
 	var cut cutter
 	h.watch(id, cut.live("connection"))
 	h.gate.cache.clear()
-	if !id.entry.dead.Load() {
+	if !id.entry.dead() {
 		t.Fatal("the entry was not evicted")
 	}
 	h.revoke(c)

@@ -32,9 +32,15 @@ func (g *Gate) Standing(ctx context.Context, org, id string, source netip.Addr) 
 		}
 		why := e.judge(g.clock.nano(), source)
 		switch {
-		case e.dead.Load():
+		case e.dead():
 		case why != credential.OK:
 			return nil, Outcome{Reason: why}
+		case e.flags&isDerived != 0:
+			p, why := g.parentOf(ctx, e, source)
+			if why != credential.OK {
+				return nil, Outcome{Reason: why, RetryAfter: comeAgain}
+			}
+			return g.bind(p, e), Outcome{}
 		default:
 			return g.identity(e), Outcome{}
 		}

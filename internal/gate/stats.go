@@ -21,6 +21,7 @@ type Stats struct {
 	Sessions     int
 	Cuts         int64 // sessions that were cut
 	Buckets      int64 // of the limiter: sources that got something wrong lately
+	Meters       int64 // credentials with limits that were used lately
 	Applied      int64 // revision up to which the feed was applied
 	Lag          int64 // revisions that are not applied yet, when the feed was last seen
 	LastSeen     time.Time
@@ -39,7 +40,7 @@ func (g *Gate) Stats() Stats {
 		Hits: g.stats.hits.Load(), Misses: g.stats.misses.Load(), NegativeHits: g.stats.negative.Load(),
 		Fills: g.stats.fills.Load(), Failures: g.stats.failures.Load(), Cuts: g.stats.cuts.Load(),
 		Refusals: g.refusals.counts(), Sessions: g.sessions.count(), Buckets: g.limits.n.Load() + g.guesses.n.Load(),
-		Applied: g.applied.Load(), ClockAlarms: g.clock.Alarms(), ClockBehind: g.clock.Behind(),
+		Meters: g.meters.count(), Applied: g.applied.Load(), ClockAlarms: g.clock.Alarms(), ClockBehind: g.clock.Behind(),
 	}
 	st.Lag = max(0, g.head.Load()-st.Applied)
 	if g.shut.Load()&unstarted == 0 {

@@ -172,7 +172,7 @@ func (c *cache) bury(s *shard, at *slot) {
 	s.graves++
 	s.bytes -= int64(e.size)
 	for v := e; v != nil; v = v.older {
-		v.dead.Store(true)
+		v.marks.Or(markDead)
 	}
 	c.owners.remove(e)
 }
@@ -213,7 +213,7 @@ func (c *cache) evict(s *shard, keep *entry) {
 		at := &t.s[s.hand&int(t.mask)]
 		s.hand++
 		e := at.e.Load()
-		if e == nil || e == keep || e.used.Swap(false) {
+		if e == nil || e == keep || e.marks.And(^uint32(markUsed))&markUsed != 0 {
 			continue
 		}
 		c.bury(s, at)
@@ -228,7 +228,7 @@ func (g *Gate) charge(e *entry, n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	head := g.cache.find(e.key, h)
-	if head == nil || e.dead.Load() {
+	if head == nil || e.dead() {
 		return
 	}
 	head.size += int32(n)

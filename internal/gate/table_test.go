@@ -66,13 +66,13 @@ func TestTableIsAMap(t *testing.T) {
 			}
 			if want != nil {
 				owned[want.made.PrincipalID]++
-				if want.dead.Load() {
+				if want.dead() {
 					t.Fatalf("%d is in the table and dead", n)
 				}
 			}
 		}
 		for _, e := range gone {
-			if !e.dead.Load() {
+			if !e.dead() {
 				t.Fatal("an entry that is no longer in the table is not dead")
 			}
 		}
@@ -151,7 +151,7 @@ func TestBudget(t *testing.T) {
 			hot = append(hot, e)
 		}
 		for _, e := range hot {
-			e.used.Store(true)
+			e.marks.Or(markUsed)
 		}
 		h := c.hash(e.key)
 		s := c.shard(h)
@@ -171,7 +171,7 @@ func TestBudget(t *testing.T) {
 		t.Errorf("%d bytes, %d entries, %d evicted", bytes, live, evicted)
 	}
 	for i, e := range hot {
-		if e.dead.Load() {
+		if e.dead() {
 			t.Errorf("%d was evicted though it was used all the time", i)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"cardea/internal/credential"
 	"cardea/internal/scram"
+	"cardea/internal/secret"
 )
 
 // Trial is what would become of a login at one authenticator.
@@ -66,6 +67,8 @@ func (g *Gate) Try(ctx context.Context, org, id string, l *credential.Login, tok
 		t.Why = "a certificate proves itself in the TLS handshake: there is nothing to try here"
 	case credential.ByScram:
 		g.tryScram(ctx, m, l, &t)
+	case credential.ByPassword:
+		g.tryPassword(ctx, m, l, &t)
 	default:
 		g.trySource(ctx, m, l, &t)
 	}
@@ -120,7 +123,7 @@ func (g *Gate) tryScram(ctx context.Context, m *member, l *credential.Login, t *
 		t.Result, t.Why = "reject", "the user name has characters that SASLprep forbids"
 		return
 	}
-	e, why := g.named(ctx, m.Org, name)
+	e, why := g.named(ctx, m.Org, credential.SCRAM, name)
 	if e == nil {
 		if t.Why = "there is no SCRAM credential with this user name"; why == credential.Unavailable {
 			t.Result, t.Why = "reject", why.String()
@@ -140,6 +143,43 @@ func (g *Gate) tryScram(ctx context.Context, m *member, l *credential.Login, t *
 		t.Result, t.Why = "reject", "the password is wrong"
 	default:
 		t.accept(g.identity(e))
+	}
+}
+
+// tryPassword judges a user's password without counting it.
+func (g *Gate) tryPassword(ctx context.Context, m *member, l *credential.Login, t *Trial) {
+	name := foldName(l.Username)
+	if credential.CheckName(name) != "" {
+		t.Why = "no user can have this name"
+		return
+	}
+	e, why := g.named(ctx, m.Org, credential.Password, name)
+	if e == nil {
+		if t.Why = "there is no user with this name who has a password"; why == credential.Unavailable {
+			t.Result, t.Why = "reject", why.String()
+		}
+		return
+	}
+	t.Credential = e.made.Credential
+	if why := e.judge(g.clock.nano(), l.Peer.Addr()); why != credential.OK {
+		t.Result, t.Why = "reject", why.String()
+		return
+	}
+	if l.Password == "" {
+		t.Why = "the user is known; give a password to see whether it is right"
+		return
+	}
+	text, err := secret.PreparePassword(l.Password)
+	if err == nil {
+		var ok bool
+		if ok, err = e.remembers(ctx, text); ok {
+			t.accept(g.identity(e))
+			return
+		}
+	}
+	t.Result, t.Why = "reject", "the password is wrong"
+	if credential.KindOf(err) == credential.Down {
+		t.Why = "too many passwords are being checked: try again"
 	}
 }
 

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"strings"
 
 	"cardea/internal/credential"
 	"cardea/internal/policy"
@@ -20,6 +21,9 @@ func (g *Gate) Verify(ctx context.Context, org string, ev *Evidence, a *policy.A
 		return Verdict{Reason: credential.UnknownCredential}
 	}
 	e, cert, why := g.examine(ctx, ev)
+	if e != nil && e.made.Org != org { // an imported token does not say whose it is before it is found
+		return Verdict{Reason: credential.UnknownCredential}
+	}
 	v := Verdict{Reason: why}
 	if e == nil {
 		return v
@@ -30,7 +34,8 @@ func (g *Gate) Verify(ctx context.Context, org string, ev *Evidence, a *policy.A
 	v.Expires = v.Identity.Deadline
 	rights := v.Identity.mayNow()
 	if a != nil && v.Reason == credential.OK {
-		v.Reason = rights.Decide(a).Reason
+		d := rights.Decide(a)
+		v.Reason, v.Scope = d.Reason, rights.Scope(d.Index())
 	}
 	if a != nil && explain {
 		v.Looks = rights.Explain(a)
@@ -63,7 +68,7 @@ func (g *Gate) belongsElsewhere(ctx context.Context, org, id string) bool {
 }
 
 // examine finds whose evidence it is, even if it is not accepted. cert is the certificate beside a token of the
-// same principal; nil for none.
+// same principal, or the session whose parent e is; nil for none.
 func (g *Gate) examine(ctx context.Context, ev *Evidence) (e, cert *entry, why credential.Reason) {
 	switch {
 	case ev.Token != "" && ev.Certificate != nil:
@@ -71,7 +76,10 @@ func (g *Gate) examine(ctx context.Context, ev *Evidence) (e, cert *entry, why c
 		if cert == nil || why != credential.OK {
 			return nil, nil, why
 		}
-		e, why = g.examineToken(ctx, ev)
+		var session *entry
+		if e, session, why = g.examineToken(ctx, ev); session != nil && why == credential.OK {
+			return e, nil, credential.Unbound
+		}
 		if e != nil && e.made.PrincipalID != cert.made.PrincipalID {
 			if cert = nil; why == credential.OK {
 				why = credential.Unbound
@@ -79,7 +87,10 @@ func (g *Gate) examine(ctx context.Context, ev *Evidence) (e, cert *entry, why c
 		}
 		return e, cert, why
 	case ev.Token != "":
-		e, why = g.examineToken(ctx, ev)
+		var p *entry
+		if e, p, why = g.examineToken(ctx, ev); p != nil {
+			return p, e, why
+		}
 	case ev.Certificate != nil:
 		e, why = g.examineLeaf(ctx, ev)
 	default:
@@ -88,13 +99,14 @@ func (g *Gate) examine(ctx context.Context, ev *Evidence) (e, cert *entry, why c
 	return e, nil, why
 }
 
-func (g *Gate) examineToken(ctx context.Context, ev *Evidence) (*entry, credential.Reason) {
+// examineToken returns the version that a token is of and, of a session that is good, its parent.
+func (g *Gate) examineToken(ctx context.Context, ev *Evidence) (e, parent *entry, why credential.Reason) {
 	t, ok := secret.Parse(ev.Token)
 	if !ok {
-		return nil, credential.MalformedToken
+		return g.examineImported(ctx, ev)
 	}
 	if g.blind(g.clock.Mono()) {
-		return nil, credential.Unavailable
+		return nil, nil, credential.Unavailable
 	}
 	k, sum := keyOf(t.ID()), t.Hash()
 	h := g.cache.hash(k)
@@ -103,19 +115,36 @@ func (g *Gate) examineToken(ctx context.Context, ev *Evidence) (*entry, credenti
 		if e == nil {
 			var why credential.Reason
 			if e, why = g.load(ctx, k, h, t.ID()); e == nil {
-				return nil, why
+				return nil, nil, why
 			}
 		}
 		v := e.proven(formOf(t.Kind), &sum)
 		if v == nil {
-			return nil, credential.WrongSecret
+			return nil, nil, credential.WrongSecret
 		}
 		why := v.judge(g.clock.nano(), ev.Source)
-		if !v.dead.Load() {
-			return v, why
+		if why == credential.OK && v.flags&isDerived != 0 {
+			p, why := g.parentOf(ctx, v, ev.Source)
+			return v, p, why
+		}
+		if !v.dead() {
+			return v, nil, why
 		}
 	}
-	return nil, credential.Unavailable
+	return nil, nil, credential.Unavailable
+}
+
+// examineImported is examineToken for a text that is no token of ours.
+func (g *Gate) examineImported(ctx context.Context, ev *Evidence) (e, parent *entry, why credential.Reason) {
+	formats := g.formats.Load()
+	if formats == nil || len(ev.Token) > maxForeign || strings.HasPrefix(ev.Token, tokenPrefix) {
+		return nil, nil, credential.MalformedToken
+	}
+	if g.blind(g.clock.Mono()) {
+		return nil, nil, credential.Unavailable
+	}
+	e, why = g.findImported(ctx, *formats, ev, false)
+	return e, nil, why
 }
 
 func (g *Gate) examineLeaf(ctx context.Context, ev *Evidence) (*entry, credential.Reason) {

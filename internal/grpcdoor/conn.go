@@ -90,7 +90,7 @@ func (d *Door) watchConn(raw net.Conn, leaf *x509.Certificate) (*gate.Watched, e
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
 	defer cancel()
 	source := intake.AddrOf(raw.RemoteAddr())
-	id, out := d.gate.Authenticate(ctx, &gate.Evidence{Certificate: leaf, Source: source, Door: "grpc"})
+	id, out := d.gate.Authenticate(ctx, &gate.Evidence{Certificate: leaf, Source: source, Door: "grpc", Unmetered: true})
 	if !accepted(out.Reason) {
 		return nil, errCertificate
 	}

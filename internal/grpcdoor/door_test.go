@@ -120,6 +120,45 @@ func TestTooManyAttempts(t *testing.T) {
 	t.Error("never slowed down")
 }
 
+// A call over the limits of the credential is told which limit and for how long; asking about somebody costs the one who asks.
+func TestOverTheLimits(t *testing.T) {
+	w := newWorld(t)
+	asker := w.service("asker", allow("grpc:call", "/cardea.v1.Gate/Check"))
+	w.service("asked")
+	limited := func(name string, l credential.Limits) string {
+		i, err := w.auth.CreateCredential(t.Context(), w.local, authority.NewCredential{Kind: credential.APIKey, Principal: name, Limits: l})
+		w.must(err)
+		return i.Secret.Reveal()
+	}
+	c := w.client()
+	ctx, once := bearer(t.Context(), asker.Secret.Reveal()), limited("asked", credential.Limits{PerMonth: 1})
+	for range 3 {
+		if r, err := c.Check(ctx, &cardeav1.CheckRequest{Token: once}); err != nil || !r.Allowed {
+			t.Fatalf("%v %v", r, err)
+		}
+	}
+	ctx = bearer(t.Context(), limited("asker", credential.Limits{PerMonth: 1}))
+	if r, err := c.Check(ctx, &cardeav1.CheckRequest{Token: once}); err != nil || !r.Allowed {
+		t.Fatalf("%v %v", r, err)
+	}
+	_, err := c.Check(ctx, &cardeav1.CheckRequest{Token: once})
+	st := w.code(err, codes.ResourceExhausted)
+	r, ok := st.Details()[0].(*errdetails.RetryInfo)
+	if !ok || r.RetryDelay.AsDuration() <= time.Second || !strings.Contains(st.Message(), "this month") {
+		t.Errorf("%v", st)
+	}
+	// Of the certificate of a connection too only what is asked on it is charged.
+	i, err := w.auth.CreateCredential(t.Context(), w.local, authority.NewCredential{
+		Kind: credential.Certificate, Principal: "asker", TTL: time.Hour, Limits: credential.Limits{PerMonth: 1},
+	})
+	w.must(err)
+	c = w.client(w.pair(i))
+	_, err = c.WhoAmI(t.Context(), &cardeav1.WhoAmIRequest{})
+	w.must(err)
+	_, err = c.WhoAmI(t.Context(), &cardeav1.WhoAmIRequest{})
+	w.code(err, codes.ResourceExhausted)
+}
+
 // Check answers for others, to those who may ask.
 func TestCheck(t *testing.T) {
 	w := newWorld(t)
@@ -146,9 +185,9 @@ func TestCheck(t *testing.T) {
 	if !r.Allowed || r.Reason != "ok" || r.Principal != "pump-1" || r.PrincipalKind != "device" || r.Credential != b.Token.Credential.ID || r.Org != "default" || r.ExpiresAt == nil {
 		t.Errorf("allowed: %v", r)
 	}
-	own := w.service("owner", allow("mqtt:publish", "own/${principal}/${client_id}")).Secret.Reveal()
+	own := w.service("own", allow("mqtt:publish", "own/${principal}/${client_id}")).Secret.Reveal()
 	for id, want := range map[string]string{"c1": "ok", "c2": "no_rule", "": "no_rule", "+": "no_rule"} { // M10
-		if r := ask(&cardeav1.CheckRequest{Token: own, Action: "mqtt:publish", Resource: "own/owner/c1", ClientId: id}); r.Reason != want {
+		if r := ask(&cardeav1.CheckRequest{Token: own, Action: "mqtt:publish", Resource: "own/own/c1", ClientId: id}); r.Reason != want {
 			t.Errorf("client id %q: %v", id, r)
 		}
 	}

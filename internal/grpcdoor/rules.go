@@ -91,7 +91,7 @@ func access(method string, source netip.Addr) *policy.Access {
 // evidence reads what the caller shows: the client certificate of the
 // connection and the bearer token of the call. No other metadata says who it is (G04).
 func evidence(ctx context.Context) (gate.Evidence, error) {
-	ev := gate.Evidence{Door: "grpc"}
+	ev := gate.Evidence{Door: "grpc", Route: "grpc"}
 	if p, ok := peer.FromContext(ctx); ok {
 		ev.Source = intake.AddrOf(p.Addr)
 		ev.Certificate = leafOf(p.AuthInfo)
@@ -121,12 +121,23 @@ func refusal(r credential.Reason, after time.Duration) error {
 	case credential.Forbidden:
 		return status.Error(codes.PermissionDenied, "insufficient scope")
 	case credential.SlowDown:
-		return retry(codes.ResourceExhausted, "too many attempts", after)
+		return retry(codes.ResourceExhausted, slowDown(r), after)
 	case credential.CannotKnow:
 		return retry(codes.Unavailable, "the gate cannot decide now, try again", after)
 	default:
 		return status.Error(codes.Unauthenticated, "invalid token")
 	}
+}
+
+// slowDown says what there is too much of. The limits of a credential are told to whoever has proved to hold it alone.
+func slowDown(r credential.Reason) string {
+	switch r {
+	case credential.RateLimited:
+		return "more requests a second than the credential may"
+	case credential.QuotaSpent:
+		return "the requests that the credential may this month are spent"
+	}
+	return "too many attempts"
 }
 
 func retry(code codes.Code, text string, after time.Duration) error {

@@ -231,8 +231,14 @@ func (w *world) others(id string, ends time.Time) string {
 		ID: id, Org: "other", Kind: credential.DeviceToken, Principal: p.ID, Name: id, State: credential.StateActive, CreatedAt: now, ExpiresAt: ends, Version: 1,
 		Proofs: []credential.Proof{{N: 1, Hash: hash[:], CreatedAt: now}},
 	}
+	ops := []credential.Op{credential.CreatePrincipal{Principal: p}, credential.CreateCredential{Credential: c}}
+	all, err := w.store.Policy(w.Context())
+	w.must(err)
+	if _, there := all.Org("other"); !there {
+		ops = append([]credential.Op{credential.PutOrg{Org: credential.Org{Name: "other", Resources: []string{"http:/other/**"}}}}, ops...)
+	}
 	_, err = w.store.Commit(w.Context(), credential.Change{
-		Ops:    []credential.Op{credential.CreatePrincipal{Principal: p}, credential.CreateCredential{Credential: c}},
+		Ops:    ops,
 		Events: []credential.Event{{At: now, Org: "other", Type: "credential.create", Subject: credential.Subject{Kind: "credential", ID: id, Name: p.Name}}},
 	})
 	w.must(err)

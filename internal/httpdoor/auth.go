@@ -1,6 +1,7 @@
 package httpdoor
 
 import (
+	"cmp"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -33,20 +34,21 @@ func (d *Door) forwardAuth(w http.ResponseWriter, r *http.Request, p *peer) {
 		return
 	}
 	access.Source = source
-	ev := gate.Evidence{Source: source, Door: doorName}
+	ev := gate.Evidence{Source: source, Door: doorName, Route: cmp.Or(d.upstreamOf(access.Resource).name(), "/auth")}
 	chain := d.gate.PathChain(access.Resource)
-	id, out := d.identify(r, p, chain, &ev)
+	id, out := d.identify(r, p, chain, "", access.Verb, originalHost(r), &ev)
+	setRateLimit(w.Header(), &out)
 	if out.Reason == credential.OK {
 		out.Reason = d.gate.Authorize(id, &access).Reason
 	}
 	if out.Reason != credential.OK {
-		a := d.refuseFor(w, r, d.answersAt(authByClass[:], chain), out)
+		a := d.refuseFor(w, r, d.answersAt(r, authByClass[:], chain), out)
 		d.logRequest(r, access.Resource, a.status, id, source)
 		return
 	}
 	intro := new(introduction)
 	if reason := d.introduce(intro, id); reason != credential.OK {
-		d.refuseFor(w, r, d.answersAt(authByClass[:], chain), gate.Outcome{Reason: reason})
+		d.refuseFor(w, r, d.answersAt(r, authByClass[:], chain), gate.Outcome{Reason: reason})
 		return
 	}
 	intro.set(w.Header())
@@ -59,15 +61,47 @@ func (d *Door) answerAuth(w http.ResponseWriter, r *http.Request, a *answer) {
 	d.logRequest(r, "/auth", a.status, nil, netip.Addr{})
 }
 
+// originalHost is the host that a proxy's client has asked, as far as the proxy says.
+func originalHost(r *http.Request) string {
+	if v := r.Header["X-Forwarded-Host"]; len(v) == 1 {
+		return v[0]
+	}
+	return r.Host
+}
+
 // authenticate reads the evidence and asks who it is.
-func (d *Door) authenticate(r *http.Request, ev *gate.Evidence) (*gate.Identity, gate.Outcome) {
-	switch d.evidence(r.Header, ev) {
+func (d *Door) authenticate(r *http.Request, key, method, host string, ev *gate.Evidence) (*gate.Identity, gate.Outcome) {
+	switch d.allEvidence(r, key, method, host, ev) {
 	case credential.AmbiguousEvidence:
 		return nil, gate.Outcome{Reason: credential.AmbiguousEvidence}
 	case credential.MalformedToken:
 		ev.Token = notToken // so that it is refused and counted where all are
 	}
-	return d.gate.Authenticate(r.Context(), ev)
+	id, out := d.gate.Authenticate(r.Context(), ev)
+	if out.Reason == credential.OK && r.Header["Cookie"] != nil && !d.agrees(r, id, ev) {
+		return nil, gate.Outcome{Reason: credential.AmbiguousEvidence}
+	}
+	return id, out
+}
+
+// allEvidence is evidence with a key from the query, and with the cookie of a session if there is nothing else.
+func (d *Door) allEvidence(r *http.Request, key, method, host string, ev *gate.Evidence) credential.Reason {
+	reason := d.evidence(r.Header, ev)
+	if !d.tokens || reason == credential.AmbiguousEvidence {
+		return reason
+	}
+	if key != "" {
+		if ev.Token != "" || reason != credential.OK { // K05: in two places at once
+			return credential.AmbiguousEvidence
+		}
+		ev.Token = key
+		return credential.OK
+	}
+	if ev.Token != "" || reason != credential.OK || r.Header["Cookie"] == nil {
+		return reason
+	}
+	ev.Token, reason = fromCookie(r, method, host)
+	return reason
 }
 
 // notToken stands for what cannot be read as any text.

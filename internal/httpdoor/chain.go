@@ -14,15 +14,20 @@ import (
 )
 
 // identify asks who a caller is: a chain or, where there is none, the gate about a token and a certificate.
-func (d *Door) identify(r *http.Request, p *peer, chain string, ev *gate.Evidence) (*gate.Identity, gate.Outcome) {
+// key is what was in the query, where the route allows it; method and host are those that a browser has asked for.
+func (d *Door) identify(r *http.Request, p *peer, chain, key, method, host string, ev *gate.Evidence) (*gate.Identity, gate.Outcome) {
 	if chain == "" {
-		return d.authenticate(r, ev)
+		return d.authenticate(r, key, method, host, ev)
 	}
 	in := &gate.Entrance{Listener: chain, Evidence: *ev, Login: login(r, p, chain, ev.Source)}
-	if reason := d.shown(r.Header, in); reason != credential.OK {
+	if reason := d.shown(r, key, method, host, in); reason != credential.OK {
 		return nil, gate.Outcome{Reason: reason}
 	}
-	return d.gate.Enter(r.Context(), in)
+	id, out := d.gate.Enter(r.Context(), in)
+	if out.Reason == credential.OK && r.Header["Cookie"] != nil && !d.agrees(r, id, &in.Evidence) {
+		return nil, gate.Outcome{Reason: credential.AmbiguousEvidence}
+	}
+	return id, out
 }
 
 // login is what preconditions and REST services may know of a request, but for what it shows.
@@ -56,12 +61,12 @@ func endOf(a net.Addr) netip.AddrPort {
 
 // shown reads into in what the headers show: what evidence reads, or a user name and a password. With AmbiguousEvidence
 // nothing in it counts.
-func (d *Door) shown(h http.Header, in *gate.Entrance) credential.Reason {
-	auth := h["Authorization"]
+func (d *Door) shown(r *http.Request, key, method, host string, in *gate.Entrance) credential.Reason {
+	auth := r.Header["Authorization"]
 	if len(auth) > 1 { // tokens or not
 		return credential.AmbiguousEvidence
 	}
-	reason := d.evidence(h, &in.Evidence)
+	reason := d.allEvidence(r, key, method, host, &in.Evidence)
 	if len(auth) == 1 && in.Token == "" && reason != credential.AmbiguousEvidence {
 		if user, password, ok := fromLogin(auth[0]); ok {
 			in.Login.Username, in.Login.Password = user, password

@@ -29,7 +29,7 @@ type direct struct {
 }
 
 // directNames is how many header fields of interest a question may have at most.
-const directNames = 8
+const directNames = 12
 
 // question is the request line of a question.
 const question = "GET /auth HTTP/1.1\r\n"
@@ -109,7 +109,8 @@ type namedField struct{ name, canonical string }
 var directFields = func() (t [24][]namedField) {
 	for _, name := range []string{
 		"Authorization", "X-Api-Key", "Appkey", "Forwarded", "X-Forwarded-For",
-		"X-Original-Method", "X-Original-Uri", "X-Forwarded-Method", "X-Forwarded-Uri",
+		"X-Original-Method", "X-Original-Uri", "X-Forwarded-Method", "X-Forwarded-Uri", "X-Forwarded-Host",
+		"Cookie", "Origin", "Sec-Fetch-Site", "User-Agent",
 	} {
 		t[len(name)] = append(t[len(name)], namedField{name, name})
 	}

@@ -56,9 +56,13 @@ type Config struct {
 	// Transport reaches the upstreams; nil for one that suits a gateway. It is
 	// cloned; no proxy of the environment is used and nothing is decompressed.
 	Transport *http.Transport
-	Limits    Limits
-	Log       *slog.Logger     // nil: none
-	Now       func() time.Time // nil: time.Now; for deadlines of sockets
+	// Sessions makes sessions of application keys whose callers ask for one; nil: there are none.
+	Sessions credential.Sessions
+	// QueryKeyUsed is told, at most once an hour for each credential and from a goroutine of its own, that a key came in the query of a route that allows it.
+	QueryKeyUsed func(org, credential, principal, route string)
+	Limits       Limits
+	Log          *slog.Logger     // nil: none
+	Now          func() time.Time // nil: time.Now; for deadlines of sockets
 }
 
 // Door serves HTTP. Make one with [New].
@@ -82,6 +86,10 @@ type Door struct {
 	warned  atomic.Int64  // when an upstream's failure was last logged, Unix seconds
 	ending  atomic.Bool   // Shutdown was called
 	answers atomic.Int64  // being given without net/http
+
+	sessions     credential.Sessions
+	queryKeyUsed func(org, credential, principal, route string)
+	notes        keyNotes
 }
 
 // New returns a Door. It does not listen yet.
@@ -92,6 +100,7 @@ func New(c Config) (*Door, error) {
 	d := &Door{
 		gate: c.Gate, tokens: c.TokenAuth, trusted: c.TrustedProxies, reserved: c.Reserved,
 		limits: c.Limits.orDefault(), log: c.Log, now: c.Now,
+		sessions: c.Sessions, queryKeyUsed: c.QueryKeyUsed,
 	}
 	if d.now == nil {
 		d.now = time.Now
@@ -123,7 +132,8 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d.forwardAuth(w, r, p)
 		return
 	}
-	if a := checkForm(r, query); a != nil {
+	a := checkForm(r, query)
+	if a != nil && a != tokenInQuery {
 		d.refuseForm(w, r, escaped, a)
 		return
 	}
@@ -132,13 +142,21 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d.refuseForm(w, r, escaped, badPath)
 		return
 	}
+	t := target{escaped: escaped, path: path, query: query}
+	if a != nil {
+		var ok bool
+		if t.key, t.query, ok = d.queryKey(path, query); !ok {
+			d.refuseForm(w, r, escaped, a)
+			return
+		}
+	}
 	switch {
 	case path == "/auth":
 		d.forwardAuth(w, r, p)
 	case isReserved(path):
 		d.serveReserved(w, r, p)
 	default:
-		d.gateway(w, r, p, target{escaped: escaped, path: path})
+		d.gateway(w, r, p, t)
 	}
 }
 

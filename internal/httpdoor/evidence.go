@@ -27,7 +27,7 @@ func (d *Door) evidence(h http.Header, ev *gate.Evidence) credential.Reason {
 		if len(auth) > 1 {
 			return credential.AmbiguousEvidence
 		}
-		token, reason := fromAuthorization(auth[0])
+		token, reason := d.fromAuthorization(auth[0])
 		if reason == credential.MalformedToken && len(h["X-Api-Key"])+len(h["Appkey"]) > 0 {
 			return credential.AmbiguousEvidence
 		}
@@ -65,7 +65,7 @@ func add(ev *gate.Evidence, token string) credential.Reason {
 
 // fromAuthorization returns the token of an Authorization header. Another
 // scheme is a credential, too, only not one of ours.
-func fromAuthorization(v string) (string, credential.Reason) {
+func (d *Door) fromAuthorization(v string) (string, credential.Reason) {
 	scheme, rest, _ := strings.Cut(v, " ")
 	rest = strings.Trim(rest, " ")
 	switch {
@@ -75,14 +75,14 @@ func fromAuthorization(v string) (string, credential.Reason) {
 		}
 		return rest, credential.OK
 	case strings.EqualFold(scheme, "Basic"):
-		return fromBasic(rest)
+		return d.fromBasic(rest)
 	}
 	return "", credential.MalformedToken
 }
 
 // fromBasic takes the token from the password or the user name, as Git clients
 // send it; the other part is ignored.
-func fromBasic(encoded string) (string, credential.Reason) {
+func (d *Door) fromBasic(encoded string) (string, credential.Reason) {
 	if len(encoded) > maxBasic {
 		return "", credential.MalformedToken
 	}
@@ -92,7 +92,7 @@ func fromBasic(encoded string) (string, credential.Reason) {
 		return "", credential.MalformedToken
 	}
 	user, password, ok := strings.Cut(string(buf[:n]), ":")
-	isUser, isPassword := strings.HasPrefix(user, tokenPrefix), strings.HasPrefix(password, tokenPrefix)
+	isUser, isPassword := d.isToken(user), d.isToken(password)
 	switch {
 	case !ok || !isUser && !isPassword:
 		return "", credential.MalformedToken
@@ -102,6 +102,11 @@ func fromBasic(encoded string) (string, credential.Reason) {
 		return password, credential.OK
 	}
 	return user, credential.OK
+}
+
+// isToken reports whether a text is meant as a token, so that what stands beside it is not.
+func (d *Door) isToken(text string) bool {
+	return strings.HasPrefix(text, tokenPrefix) || d.gate.IsImported(text)
 }
 
 // showsToken reports whether a query carries a credential, which

@@ -15,7 +15,11 @@ import (
 )
 
 // target is a request's path twice: as it came, and as it is judged.
-type target struct{ escaped, path string }
+type target struct {
+	escaped, path string
+	query         string // what goes on to the upstream
+	key           string // that was in the query, where the route allows it; "" for none
+}
 
 // splitTarget returns path and query exactly as the client sent them.
 func splitTarget(r *http.Request) (escaped, query string) {
@@ -106,26 +110,34 @@ func (d *Door) gateway(w http.ResponseWriter, r *http.Request, p *peer, t target
 		d.refuse(w, r, badForwarded)
 		return
 	}
-	f := &flight{door: d, w: w, peer: p, target: t, source: source, chain: d.gate.PathChain(t.path)}
+	f := &flight{door: d, w: w, peer: p, target: t, query: t.query, source: source, chain: d.gate.PathChain(t.path)}
 	f.access = policy.Access{Proto: policy.HTTP, Verb: r.Method, Resource: t.path, Source: source}
-	ev := gate.Evidence{Certificate: p.leaf, Source: source, Door: doorName}
-	id, out := d.identify(r, p, f.chain, &ev)
+	up := d.upstreamOf(t.path) // who is not known is refused in the same way, whatever it is
+	ev := gate.Evidence{Certificate: p.leaf, Source: source, Door: doorName, Route: up.name()}
+	id, out := d.identify(r, p, f.chain, t.key, r.Method, r.Host, &ev)
+	setRateLimit(w.Header(), &out)
 	if out.Reason == credential.OK {
 		out.Reason = d.gate.Authorize(id, &f.access).Reason
 	}
-	f.id = id
+	f.id, f.left = id, out.Allowance
 	if out.Reason != credential.OK {
-		a := d.refuseFor(w, r, d.answersAt(byClass[:], f.chain), out)
+		a := d.refuseFor(w, r, d.answersAt(r, byClass[:], f.chain), out)
 		d.logRequest(r, t.path, a.status, id, source)
 		return
 	}
-	up := d.upstreamOf(t.path)
 	if up == nil {
 		d.refuse(w, r, noRoute)
 		d.logRequest(r, t.path, noRoute.status, id, source)
 		return
 	}
 	f.upstream = up
+	if t.key != "" {
+		d.noteQueryKey(id, up.prefix, source)
+	}
+	if d.beginSession(w, r, f) {
+		d.logRequest(r, t.path, http.StatusSeeOther, id, source)
+		return
+	}
 	d.forward(w, r, f)
 }
 
@@ -136,7 +148,7 @@ func (d *Door) forward(w http.ResponseWriter, r *http.Request, f *flight) {
 		return
 	}
 	if reason := d.introduce(&f.intro, f.id); reason != credential.OK {
-		d.refuseFor(w, r, d.answersAt(byClass[:], f.chain), gate.Outcome{Reason: reason})
+		d.refuseFor(w, r, d.answersAt(r, byClass[:], f.chain), gate.Outcome{Reason: reason})
 		return
 	}
 	kind := "request"
@@ -149,7 +161,7 @@ func (d *Door) forward(w http.ResponseWriter, r *http.Request, f *flight) {
 	f.Context, f.cancel = context.WithCancel(r.Context())
 	if reason := f.begin(kind); reason != credential.OK {
 		f.cancel()
-		d.refuseFor(w, r, d.answersAt(byClass[:], f.chain), gate.Outcome{Reason: reason})
+		d.refuseFor(w, r, d.answersAt(r, byClass[:], f.chain), gate.Outcome{Reason: reason})
 		return
 	}
 	defer f.end()
@@ -190,7 +202,7 @@ func (d *Door) rewrite(pr *httputil.ProxyRequest) {
 	f := pr.In.Context().(*flight)
 	out := pr.Out
 	out.URL.Scheme, out.URL.Host = f.upstream.scheme, f.upstream.host
-	out.URL.RawQuery = pr.In.URL.RawQuery // ReverseProxy drops what it cannot parse
+	out.URL.RawQuery = f.query // ReverseProxy drops what it cannot parse
 	if out.URL.EscapedPath() != f.target.escaped {
 		out.URL.Opaque = f.target.escaped // exactly the bytes that were judged (H05)
 	}
@@ -204,6 +216,8 @@ func (d *Door) rewrite(pr *httputil.ProxyRequest) {
 func (d *Door) answered(resp *http.Response) error {
 	f := flightOf(resp.Request.Context())
 	f.status = resp.StatusCode
+	keepCookies(resp.Header)
+	f.moveRateLimit(resp.Header)
 	if mediaType, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";"); strings.EqualFold(strings.TrimSpace(mediaType), "text/event-stream") {
 		return f.becomeStream()
 	}
@@ -260,7 +274,18 @@ type table struct {
 	ups    []upstream
 }
 
-type upstream struct{ prefix, scheme, host string }
+type upstream struct {
+	prefix, scheme, host string
+	queryKey             bool
+}
+
+// name is what uses are counted by; "" for nowhere.
+func (u *upstream) name() string {
+	if u == nil {
+		return ""
+	}
+	return u.prefix
+}
 
 // upstreamOf returns where a canonical path goes: the longest prefix wins. Nil for nowhere.
 func (d *Door) upstreamOf(path string) *upstream {
@@ -291,7 +316,7 @@ func (d *Door) compile(routes []credential.Route) *table {
 			d.log.Error("a route's upstream is not a URL; it is left out", "prefix", r.Prefix)
 			continue
 		}
-		t.ups = append(t.ups, upstream{prefix: r.Prefix, scheme: u.Scheme, host: u.Host})
+		t.ups = append(t.ups, upstream{prefix: r.Prefix, scheme: u.Scheme, host: u.Host, queryKey: r.QueryKey})
 	}
 	return t
 }

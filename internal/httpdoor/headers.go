@@ -109,7 +109,7 @@ func strip(h http.Header) {
 	stripCookies(h)
 }
 
-// stripCookies removes the console's cookies: browsers send them to every port
+// stripCookies removes the cookies of sessions, here and at the console: browsers send them to every port
 // of a host, and an upstream that got one could act as the person (W03). What is left stays as it was written.
 func stripCookies(h http.Header) {
 	lines := h["Cookie"]
@@ -119,7 +119,7 @@ func stripCookies(h http.Header) {
 	kept := make([]string, 0, len(lines))
 	for _, line := range lines {
 		pairs := strings.Split(line, ";")
-		pairs = slices.DeleteFunc(pairs, isConsoleCookie)
+		pairs = slices.DeleteFunc(pairs, isOurCookie)
 		if line = strings.TrimLeft(strings.Join(pairs, ";"), " \t"); line != "" {
 			kept = append(kept, line)
 		}
@@ -131,11 +131,11 @@ func stripCookies(h http.Header) {
 	h["Cookie"] = kept
 }
 
-// isConsoleCookie takes one pair of a Cookie header (RFC 6265 §4.2.1).
-func isConsoleCookie(pair string) bool {
+// isOurCookie takes one pair of a Cookie header (RFC 6265 §4.2.1).
+func isOurCookie(pair string) bool {
 	name, _, _ := strings.Cut(pair, "=")
 	name = strings.Trim(name, " \t")
-	return name == "cardea" || name == "__Host-cardea"
+	return name == "cardea" || name == "__Host-cardea" || isSessionCookie(name)
 }
 
 const longestOurs = 32

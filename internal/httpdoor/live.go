@@ -28,7 +28,9 @@ type flight struct {
 	chain    string // that has decided; "" for none
 	id       *gate.Identity
 	access   policy.Access
+	left     *gate.Allowance // by the limits of the caller; nil for one without
 	target   target
+	query    string // for the upstream
 	upstream *upstream
 	intro    introduction
 	body     *body // nil without one

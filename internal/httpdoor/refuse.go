@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"cardea/internal/credential"
@@ -93,13 +94,20 @@ var authByClass = [...]*answer{
 }
 
 // answersAt returns what a table says about paths that a chain decides about; "" for none.
-func (d *Door) answersAt(table []*answer, chain string) []*answer {
-	if chain == "" || !d.gate.TakesPasswords(chain) {
+func (d *Door) answersAt(r *http.Request, table []*answer, chain string) []*answer {
+	if !isGit(r) && (chain == "" || !d.gate.TakesPasswords(chain)) {
 		return table
 	}
 	table = slices.Clone(table)
 	table[credential.InvalidToken] = invalidLogin
 	return table
+}
+
+// isGit reports whether a client is Git, or what Git fetches large files with. They show nothing before they are asked for a user name and a password,
+// even if they have a token to show as one. Browsers, which would ask a person, are asked only where passwords are taken.
+func isGit(r *http.Request) bool {
+	agent := r.Header["User-Agent"]
+	return len(agent) == 1 && (strings.HasPrefix(agent[0], "git/") || strings.HasPrefix(agent[0], "git-lfs/"))
 }
 
 var (

@@ -52,7 +52,7 @@ func (s *socket) watchCertificate(ctx context.Context) bool {
 	if s.peer.leaf == nil {
 		return true
 	}
-	ev := gate.Evidence{Certificate: s.peer.leaf, Source: s.peer.addr, Door: doorName}
+	ev := gate.Evidence{Certificate: s.peer.leaf, Source: s.peer.addr, Door: doorName, Unmetered: true}
 	id, out := s.door.gate.Authenticate(ctx, &ev)
 	switch {
 	case out.Reason == credential.NetworkRefused:

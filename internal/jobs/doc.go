@@ -1,5 +1,7 @@
 // Package jobs holds what follows the change feed and tells others of it.
 //
+// A [Notice] is what webhooks and mails say of an event, and [Backoff] when they are tried again.
+//
 // [EMQX] tells a cluster of EMQX, which asks Cardea who may do what, when an answer that
 // it was given does not hold any more. A cluster keeps answers, and sessions that it has let
 // in; so it is told to forget the first and to end the second:

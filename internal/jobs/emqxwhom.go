@@ -128,7 +128,7 @@ func (j *EMQX) addCredential(ctx context.Context, p *people, id string) error {
 	}
 	p.add(&rec.Principal)
 	p.tokens[id] = true
-	if rec.Credential.Username != "" {
+	if rec.Credential.Kind == credential.SCRAM && rec.Credential.Username != "" {
 		p.names[rec.Credential.Username] = true
 	}
 	return nil

@@ -139,7 +139,7 @@ func (c Code) ReturnCode() byte {
 		return 1
 	case c == ClientIDNotValid:
 		return 2
-	case c == ServerUnavailable || c == ServerBusy || c == ServerShuttingDown || c == UseAnotherServer || c == ServerMoved || c == ConnectionRateExceeded:
+	case c == ServerUnavailable || c == ServerBusy || c == ServerShuttingDown || c == UseAnotherServer || c == ServerMoved || c == ConnectionRateExceeded || c == QuotaExceeded:
 		return 3
 	case c == BadUserNameOrPassword:
 		return 4

@@ -47,7 +47,7 @@ type reauth struct {
 // entrance is what a client shows. How it is used depends on the listener.
 func (l *Listener) entrance(p *peer, c *mqtt.Connect) *gate.Entrance {
 	in := &gate.Entrance{
-		Listener: l.chain(), Evidence: gate.Evidence{Source: p.source.Addr(), Door: doorName}, Demand: l.Demand,
+		Listener: l.chain(), Evidence: gate.Evidence{Source: p.source.Addr(), Door: doorName, Route: doorName, Client: string(c.ClientID)}, Demand: l.Demand,
 		Login: credential.Login{
 			Username: string(c.User), Password: string(c.Password), ClientID: string(c.ClientID),
 			Peer: p.source, Local: p.local, Protocol: "MQTT", Listener: l.kind(p) + ":" + l.chain(),
@@ -82,7 +82,7 @@ func (s *Session) enhanced(ctx context.Context, p *peer, c *mqtt.Connect) (id *g
 		answer, id, why := run.Step(ctx, data)
 		switch {
 		case why != credential.OK:
-			return nil, false, &mqtt.Error{Code: refusals[why.Class()], Why: "the client has not proved who it is"}
+			return nil, false, &mqtt.Error{Code: refusalFor(why), Why: "the client has not proved who it is"}
 		case id != nil:
 			s.proof, s.peer = answer, p
 			return id, false, nil
@@ -103,6 +103,9 @@ func (s *Session) exchange(p *peer, c *mqtt.Connect) *gate.Exchange {
 		return nil
 	}
 	in := s.listener.entrance(p, c)
+	if s.assigned { // the client has chosen none
+		in.Client = ""
+	}
 	in.Exporter = p.exporter()
 	return s.door.gate.Exchange(in, s.method)
 }
@@ -201,7 +204,7 @@ func (s *Session) step(data []byte) {
 	switch {
 	case why != credential.OK:
 		r.late.Stop()
-		code = refusals[why.Class()]
+		code = refusalFor(why)
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) { // what was not known in time counts as not proved
 			code = mqtt.NotAuthorized
 		}

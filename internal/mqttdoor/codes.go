@@ -2,6 +2,7 @@ package mqttdoor
 
 import (
 	"cardea/internal/credential"
+	"cardea/internal/gate"
 	"cardea/internal/mqtt"
 )
 
@@ -22,8 +23,17 @@ var denials = [...]mqtt.Code{
 	credential.InvalidRequest: mqtt.NotAuthorized,
 	credential.InvalidToken:   mqtt.NotAuthorized,
 	credential.Forbidden:      mqtt.NotAuthorized,
-	credential.SlowDown:       mqtt.NotAuthorized,
+	credential.SlowDown:       mqtt.QuotaExceeded,
 	credential.CannotKnow:     mqtt.ImplementationSpecific,
+}
+
+// refusalFor is the code of a CONNACK, or of a DISCONNECT after one, for whoever may not come in or stay. Whose credential has
+// spent what it may is told so: they have proved that it is theirs.
+func refusalFor(why credential.Reason) mqtt.Code {
+	if gate.Violated(why) != "" {
+		return mqtt.QuotaExceeded
+	}
+	return refusals[why.Class()]
 }
 
 // farewell is the reason code of the DISCONNECT with which the gate's cut ends a session.

@@ -112,6 +112,7 @@ func (s *Session) open(ctx context.Context, p peer) bool {
 	s.in.buf.done(size)
 	s.in.unreleased = d.shelf.use(s.key)
 	s.in.access, s.out.access = s.access("publish"), s.access("deliver")
+	s.in.evidence = gate.Evidence{Source: s.source.Addr(), Door: doorName}
 	s.inject(first)
 	s.conn.SetReadDeadline(time.Time{})
 	if s.over() { // the gate may have cut it before the deadline was taken away
@@ -179,7 +180,7 @@ func (s *Session) prove(ctx context.Context, p peer, c *mqtt.Connect) (id *gate.
 	defer cancel()
 	id, out := s.listener.authenticate(ctx, s.door.gate, &p, c)
 	if out.Reason != credential.OK {
-		return nil, refusals[out.Reason.Class()], false, nil
+		return nil, refusalFor(out.Reason), false, nil
 	}
 	return id, mqtt.Success, false, nil
 }

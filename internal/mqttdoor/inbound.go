@@ -19,6 +19,7 @@ type inbound struct {
 	rest       []byte // with feed: the beginning of a packet
 	unread     []byte
 	access     policy.Access // of the message that is looked at
+	evidence   gate.Evidence // where the client is, for the limits of its credential
 	memo       gate.Memo
 	aliases    aliases
 	unreleased *unreleased // of the session, on this connection and before it
@@ -113,6 +114,11 @@ func (in *inbound) publish(h mqtt.Head, b []byte) (verdict, error) {
 	s.messagesIn.Add(1)
 	if levels(topic) > s.door.limits.Levels {
 		return in.refusePublish(&p, mqtt.QuotaExceeded) // M16
+	}
+	if p.QoS < 2 || !in.unreleased.knows(p.ID, topic, p.Retain) { // what is sent again was charged before
+		if why := s.spend(); why != credential.OK {
+			return in.refusePublish(&p, denials[why.Class()])
+		}
 	}
 	a := &in.access
 	a.Resource, a.QoS, a.Retain = topic, p.QoS, p.Retain

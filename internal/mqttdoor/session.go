@@ -431,6 +431,11 @@ func (s *Session) andHere(id *gate.Identity, a *policy.Access, d policy.Decision
 	return d.Reason
 }
 
+// spend charges a message or a request of the client's to the limits of its credential.
+func (s *Session) spend() credential.Reason {
+	return s.door.gate.Spend(s.id.Load(), &s.in.evidence).Reason
+}
+
 // begin puts the session under the watch of the gate.
 func (s *Session) begin(ctx context.Context, id *gate.Identity) credential.Reason {
 	s.id.Store(id)

@@ -48,7 +48,7 @@ func (in *inbound) subscribe(h mqtt.Head, b []byte) (verdict, error) {
 	if err != nil {
 		return drop, err
 	}
-	r, allowed := s.judgeFilters(p.Filters)
+	r, allowed := s.judgeFilters(p.Filters, s.spend())
 	if len(allowed) == 0 {
 		in.scratch = mqtt.AppendSuback(in.scratch[:0], s.version, mqtt.SUBACK, p.ID, nil, r.codes)
 		return drop, s.w.insert(in.scratch)
@@ -63,13 +63,16 @@ func (in *inbound) subscribe(h mqtt.Head, b []byte) (verdict, error) {
 	return in.flow.swapFor(h.Total(), in.scratch), nil
 }
 
-// judgeFilters says for each filter whether it goes on, or which code refuses it.
-func (s *Session) judgeFilters(filters mqtt.Filters) (*request, []mqtt.Filter) {
+// judgeFilters says for each filter whether it goes on, or which code refuses it: all of them if the request itself may not be.
+func (s *Session) judgeFilters(filters mqtt.Filters, why credential.Reason) (*request, []mqtt.Filter) {
 	r := &request{by: s.id.Load()}
 	var allowed []mqtt.Filter
 	room := s.door.limits.Subscriptions - s.subs.count()
 	for one, rest, ok := filters.Next(); ok; one, rest, ok = rest.Next() {
-		code := s.judgeFilter(one)
+		code := denials[why.Class()]
+		if why == credential.OK {
+			code = s.judgeFilter(one)
+		}
 		if code == asked && len(allowed) >= room && !s.subs.has(one.Filter) {
 			code = mqtt.QuotaExceeded // M16
 		}

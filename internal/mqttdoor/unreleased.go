@@ -43,8 +43,8 @@ func (u *unreleased) hold(id uint16, topic string, retain bool) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	m := held{topic: topic, retain: retain}
-	if slices.ContainsFunc(u.of[id], func(o held) bool { return o.topic == topic && o.retain == retain }) {
-		return nil // sent again
+	if u.isAgain(id, topic, retain) {
+		return nil
 	}
 	if u.size+m.size() > maxHeld || len(u.of[id]) >= maxAgain {
 		return errHeld
@@ -56,6 +56,18 @@ func (u *unreleased) hold(id uint16, topic string, retain bool) error {
 	u.of[id] = append(u.of[id], m)
 	u.size += m.size()
 	return nil
+}
+
+// isAgain reports whether a message is one that is sent again. The lock is held.
+func (u *unreleased) isAgain(id uint16, topic string, retain bool) bool {
+	return slices.ContainsFunc(u.of[id], func(o held) bool { return o.topic == topic && o.retain == retain })
+}
+
+// knows reports whether a message was let through before and is not released.
+func (u *unreleased) knows(id uint16, topic string, retain bool) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.isAgain(id, topic, retain)
 }
 
 // has reports whether a message with the id is not released.

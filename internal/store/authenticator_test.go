@@ -71,7 +71,7 @@ func TestAuthenticators(t *testing.T) {
 func TestOneLocalAuthenticatorOfAType(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		s := open(t, store.Config{URL: url})
-		commit(t, s, credential.PutScope{Scope: scope("s")})
+		commit(t, s, tenant("other"), credential.PutScope{Scope: scope("s")})
 		for i, typ := range []credential.AuthenticatorType{credential.ByToken, credential.ByCertificate, credential.ByScram} {
 			first, again, listener, org := local(10*i, typ), local(10*i+1, typ), local(10*i+2, typ), local(10*i+3, typ)
 			listener.Listener, org.Org = "tls", "other"
@@ -92,7 +92,7 @@ func TestScopesOfAuthenticators(t *testing.T) {
 		s := open(t, store.Config{URL: url})
 		elsewhere := scope("elsewhere")
 		elsewhere.Org = "other"
-		commit(t, s, credential.PutScope{Scope: scope("s")}, credential.PutScope{Scope: elsewhere})
+		commit(t, s, tenant("other"), credential.PutScope{Scope: scope("s")}, credential.PutScope{Scope: elsewhere})
 		a := remote(1)
 		for _, bad := range []string{"missing", "elsewhere"} {
 			a.Scopes = []string{"s", bad}
@@ -155,12 +155,12 @@ func TestNamed(t *testing.T) {
 		foreign := device(2)
 		foreign.Org = "other"
 		c := login(1, p, `a=2C,ü"'`)
-		commit(t, s, credential.CreatePrincipal{Principal: p}, credential.CreatePrincipal{Principal: foreign},
+		commit(t, s, tenant("other"), credential.CreatePrincipal{Principal: p}, credential.CreatePrincipal{Principal: foreign},
 			credential.CreateCredential{Credential: c}, credential.CreateCredential{Credential: token(2, p)}, credential.CreateCredential{Credential: token(3, p)})
 		c.Version, p.Version = 1, 1
 		found := func(state credential.State, version int64) {
 			t.Helper()
-			r, err := s.Named(t.Context(), "default", c.Username)
+			r, err := s.Named(t.Context(), "default", credential.SCRAM, c.Username)
 			noErr(t, err)
 			c.State, c.Version = state, version
 			if state == credential.StateQuarantined {
@@ -176,7 +176,7 @@ func TestNamed(t *testing.T) {
 			t.Helper()
 			_, head, err := s.Since(t.Context(), 0, 1)
 			noErr(t, err)
-			if r, err := s.Named(t.Context(), org, username); !credential.IsNotFound(err) || r.Revision < 1 || r.Revision > head || r.Credential.ID != "" {
+			if r, err := s.Named(t.Context(), org, credential.SCRAM, username); !credential.IsNotFound(err) || r.Revision < 1 || r.Revision > head || r.Credential.ID != "" {
 				t.Errorf("%q: %+v, %v", username, r, err)
 			}
 		}
@@ -202,7 +202,7 @@ func TestUserNamesAreUnique(t *testing.T) {
 		s := open(t, store.Config{URL: url})
 		p, q, foreign := device(1), device(2), device(3)
 		foreign.Org = "other"
-		commit(t, s, credential.CreatePrincipal{Principal: p}, credential.CreatePrincipal{Principal: q}, credential.CreatePrincipal{Principal: foreign},
+		commit(t, s, tenant("other"), credential.CreatePrincipal{Principal: p}, credential.CreatePrincipal{Principal: q}, credential.CreatePrincipal{Principal: foreign},
 			credential.CreateCredential{Credential: login(1, p, "name")})
 		make := func(n int, of credential.Principal, name string) credential.Op {
 			return credential.CreateCredential{Credential: login(n, of, name)}
@@ -214,7 +214,7 @@ func TestUserNamesAreUnique(t *testing.T) {
 		refused(t, s, credential.Exists, make(2, q, "name"))
 		commit(t, s, credential.EndCredential{ID: login(1, p, "").ID, State: credential.StateRevoked, At: day}, make(2, q, "name"))
 		commit(t, s, credential.DeletePrincipal{ID: q.ID, Version: 1, At: day, Credentials: []string{login(2, q, "").ID, login(5, q, "").ID}}, make(6, p, "name"))
-		r, err := s.Named(t.Context(), "default", "name")
+		r, err := s.Named(t.Context(), "default", credential.SCRAM, "name")
 		noErr(t, err)
 		equal(t, "whose it is now", r.Credential.ID, login(6, p, "").ID)
 	})

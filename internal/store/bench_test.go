@@ -125,3 +125,19 @@ func BenchmarkLookup(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkImport takes over tokens in steps of 1000, each with its event and with how far the import is, in one commit.
+func BenchmarkImport(b *testing.B) {
+	onBothDurable(b, func(b *testing.B, s *store.Store) {
+		const step = 1000
+		p, f := device(1), legacy("vendor")
+		done := run(1)
+		commit(b, s, credential.CreatePrincipal{Principal: p}, credential.PutTokenFormat{TokenFormat: f}, credential.PutImport{Import: done})
+		for b.Loop() {
+			before := done.Done
+			done.Done += step
+			commit(b, s, append(importBatch(int(before), step, p, f), credential.PutImport{Import: done, Before: before})...)
+		}
+		b.ReportMetric(float64(step*b.N)/b.Elapsed().Seconds(), "rows/s")
+	})
+}

@@ -32,11 +32,16 @@ type where struct {
 
 // and adds a condition, in which each % stands for the next of the values.
 func (w *where) and(cond string, values ...any) {
+	w.conds = append(w.conds, w.with(cond, values...))
+}
+
+// with returns an expression for another part of the statement.
+func (w *where) with(expr string, values ...any) string {
 	for _, v := range values {
 		w.args = append(w.args, v)
-		cond = strings.Replace(cond, "%", "$"+strconv.Itoa(len(w.args)), 1)
+		expr = strings.Replace(expr, "%", "$"+strconv.Itoa(len(w.args)), 1)
 	}
-	w.conds = append(w.conds, cond)
+	return expr
 }
 
 func (w *where) String() string {
@@ -98,11 +103,12 @@ func (s *Store) Credentials(ctx context.Context, f credential.CredentialFilter) 
 		return nil, "", err
 	}
 	limit := page(f.Limit)
-	query := fmt.Sprintf("SELECT %s, p.name, p.kind, coalesce((SELECT max(u.last_at) FROM usage u WHERE u.credential = c.id), 0)"+
+	query := fmt.Sprintf("SELECT %s, p.name, p.kind, p.roles, coalesce((SELECT o.name FROM principals o WHERE o.id = c.owner AND c.owner <> ''), ''),"+
+		" coalesce((SELECT min(u.first_at) FROM usage u WHERE u.credential = c.id), 0), coalesce((SELECT max(u.last_at) FROM usage u WHERE u.credential = c.id), 0)"+
 		" FROM credentials c JOIN principals p ON p.id = c.principal%s ORDER BY c.created_at DESC, c.id DESC LIMIT %d",
 		prefixed("c", credentialColumns), w, limit+1)
 	found, err := queryList(ctx, s, func(row scan, l *credential.Listed) error {
-		return row(append(credentialDest(&l.Credential), &l.PrincipalName, &l.PrincipalKind, instant{&l.LastUsedAt})...)
+		return row(append(credentialDest(&l.Credential), &l.PrincipalName, &l.PrincipalKind, list[string]{&l.Roles}, &l.OwnerName, instant{&l.FirstUsedAt}, instant{&l.LastUsedAt})...)
 	}, query, w.args...)
 	if err != nil || len(found) <= limit {
 		return found, "", err
@@ -113,16 +119,22 @@ func (s *Store) Credentials(ctx context.Context, f credential.CredentialFilter) 
 
 func (s *Store) credentialsWhere(f credential.CredentialFilter) (*where, error) {
 	w := &where{}
-	if f.Principal == "" {
+	if f.Principal == "" && f.Owner == "" && f.Parent == "" {
 		w.and("c.org = %", f.Org)
 	} else { // as an expression, so that SQLite does not walk through the whole organisation in the order of the list
 		w.and("c.org || '' = %", f.Org)
 	}
 	w.and("c.state <> 'deleted'")
-	for _, eq := range [...]struct{ column, value string }{{"kind", string(f.Kind)}, {"principal", f.Principal}, {"project", f.Project}} {
+	for _, eq := range [...]struct{ column, value string }{{"kind", string(f.Kind)}, {"principal", f.Principal}, {"project", f.Project}, {"owner", f.Owner}, {"parent", f.Parent}} {
 		if eq.value != "" {
 			w.and("c."+eq.column+" = %", eq.value)
 		}
+	}
+	if f.Owner != "" {
+		w.and("c.owner <> ''") // the indexes are of those that have one
+	}
+	if f.Parent != "" {
+		w.and("c.parent <> ''")
 	}
 	if f.Scope != "" {
 		w.and(s.dialect.has("c.scopes", "%"), f.Scope)
@@ -134,18 +146,46 @@ func (s *Store) credentialsWhere(f credential.CredentialFilter) (*where, error) 
 	case "":
 	case "active", "quarantined":
 		w.and("c.state = % AND (c.expires_at = 0 OR c.expires_at > %)", f.Status, micros(f.Now))
+	case "pending": // in so many words, for the index
+		w.and("c.state = 'pending' AND (c.expires_at = 0 OR c.expires_at > %)", micros(f.Now))
 	case "expired":
 		w.and("c."+notEnded+" AND c.expires_at <> 0 AND c.expires_at <= %", micros(f.Now))
 	case "revoked":
 		w.and("c.state = 'revoked'")
 	default:
-		return nil, badField("status", `must be "active", "quarantined", "expired" or "revoked"`)
+		return nil, badField("status", `must be "active", "quarantined", "pending", "expired" or "revoked"`)
+	}
+	if !f.ExpiresFrom.IsZero() {
+		w.and("c.expires_at >= %", micros(f.ExpiresFrom))
 	}
 	if !f.ExpiresBefore.IsZero() {
 		w.and("c.expires_at <> 0 AND c.expires_at < %", micros(f.ExpiresBefore))
 	}
 	if !f.UnusedSince.IsZero() {
 		w.and("NOT EXISTS (SELECT 1 FROM usage u WHERE u.credential = c.id AND u.last_at >= %)", micros(f.UnusedSince))
+	}
+	if !f.CreatedBefore.IsZero() {
+		w.and("c.created_at < %", micros(f.CreatedBefore))
+	}
+	if !f.OverPrivileged.IsZero() {
+		w.and(usable, micros(f.Now))
+		w.and("c.created_at < %", micros(f.OverPrivileged))
+		needed, since := encode(f.Needed), micros(f.OverPrivileged)
+		w.and(s.overPrivileged(), needed, since, needed, since)
+	}
+	if f.NeverUsed {
+		w.and("NOT EXISTS (SELECT 1 FROM usage u WHERE u.credential = c.id)")
+	}
+	switch {
+	case len(f.Kinds) > 0:
+		marks := make([]string, len(f.Kinds))
+		values := make([]any, len(f.Kinds))
+		for i, k := range f.Kinds {
+			marks[i], values[i] = "%", string(k)
+		}
+		w.and("c.kind IN ("+strings.Join(marks, ", ")+")", values...)
+	case f.Kind == "" && f.Parent == "" && !f.Everything:
+		w.and("c.kind NOT IN ('password', 'session')")
 	}
 	if f.Cursor != "" {
 		at, id, ok := strings.Cut(f.Cursor, "-")

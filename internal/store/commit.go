@@ -42,7 +42,7 @@ func checkChange(c *credential.Change) error {
 	}
 	for _, op := range c.Ops {
 		switch op.(type) {
-		case credential.Remember, credential.ReserveSerial, credential.SettleSerial, credential.PutSetting, credential.Expect:
+		case credential.Remember, credential.ReserveSerial, credential.SettleSerial, credential.PutSetting, credential.PutImport, credential.Expect:
 		default:
 			return credential.Errorf(credential.Internal, "a change with %T needs an event", op)
 		}

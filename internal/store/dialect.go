@@ -32,6 +32,8 @@ type dialect interface {
 	update() string
 	// has is a condition: the JSON list in the column holds the parameter.
 	has(column, param string) string
+	// each is an entry of FROM: the texts of the JSON list in an expression, as ALIAS.value.
+	each(list, alias string) string
 	// param is the nth parameter of a statement that has each of them once and in order.
 	param(n int) string
 	// alive tells whether the database is still the one that was opened.

@@ -59,6 +59,19 @@ type column struct {
 	since int // the version of the schema that it came with; dumps of earlier ones lack it, and it is empty
 }
 
+// empty is the value of a column that a dump lacks.
+func (c column) empty() json.RawMessage {
+	switch {
+	case c.form == numberForm:
+		return json.RawMessage("0")
+	case c.form == jsonForm && c.name == "more":
+		return json.RawMessage(`"{}"`)
+	case c.form == jsonForm:
+		return json.RawMessage(`"[]"`)
+	}
+	return json.RawMessage(`""`)
+}
+
 // describe makes a table of a list of columns; those without ":FORM" are texts; "@N" before it is the version
 // of the schema that a column came with, where that is not the first.
 func describe(name, order, columns string) table {
@@ -88,11 +101,24 @@ func (t table) names() string {
 func tables() []table {
 	return []table{
 		describe("principals", "id", "id org kind name description roles:j attrs:j disabled:n created_at:n deleted_at:n version:n"),
-		describe("credentials", "id", "id org kind principal name description scopes:j networks:j tags:j project state not_before:n expires_at:n created_at:n created_by ended_at:n end_reason proofs:j version:n username@2 algorithm@2"),
+		describe("credentials", "id", "id org kind principal name description scopes:j networks:j tags:j project state not_before:n expires_at:n created_at:n created_by ended_at:n end_reason proofs:j version:n username@2 algorithm@2 owner@3 resources@3:j parent@3 parent_proof@3:n more@3:j"),
 		describe("scopes", "org, name", "org name description rules:j built_in:n version:n"),
 		describe("roles", "org, name", "org name description scopes:j built_in:n version:n"),
-		describe("routes", "prefix", "prefix upstream created_at:n version:n"),
+		describe("routes", "prefix", "prefix upstream created_at:n version:n query_key@3:n"),
 		describe("authenticators", "id", "id org type listener enabled:n precondition rank:n scopes:j allow_superuser:n deny_on_failure:n sealed:b created_at:n version:n"),
+		describe("orgs", "name", "name description resources:j disabled:n created_at:n version:n"),
+		describe("projects", "org, name", "org name description resources:j created_at:n version:n"),
+		describe("kind_policies", "org, kind", "org kind rules:j version:n"),
+		describe("token_formats", "org, name", "org name scheme prefix id_len:n separator bits:n sealed:b created_at:n version:n"),
+		describe("lookups", "lookup", "lookup credential org format"),
+		describe("webhooks", "id", "id org url description types:j enabled:n trouble sealed:b created_at:n version:n"),
+		describe("deliveries", "webhook, seq", "webhook seq:n state attempts:n next_at:n trouble created_at:n done_at:n"),
+		describe("avatars", "credential", "credential png:b"),
+		describe("imports", "id", "id org name digest total:n done:n created:n unchanged:n failed:n started_at:n updated_at:n finished_at:n made_by"),
+		describe("usage_slices", "credential, day, by_what, value", "credential day:n by_what value uses:n"),
+		describe("exercised", "credential, scope", "credential scope last_at:n"),
+		describe("sightings", "credential, by_what, value", "credential by_what value first_at:n last_at:n"),
+		describe("meters", "credential, node, month", "credential node month:n used:n at:n"),
 		describe("keys", "id", "id purpose alg wrapper sealed:b public:b created_at:n retired_at:n"),
 		describe("settings", "name", "name value"),
 		describe("serials", "serial", "serial made_for reserved_at:n credential settled_at:n"),

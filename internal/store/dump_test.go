@@ -41,10 +41,99 @@ func fill(t testing.TB, s *store.Store) {
 	commit(t, s, credential.CreateCredential{Credential: login(81, p, "pump=1,a\u00fc")})
 	commit(t, s, credential.DeletePrincipal{ID: gone.ID, Version: 1, At: day})
 	commit(t, s, credential.EndCredential{ID: token(0, p).ID, State: credential.StateRevoked, At: day, Reason: "lost"})
-	noErr(t, s.Record(t.Context(), []credential.Usage{{Credential: token(1, p).ID, Proof: 1, Count: 7, FirstAt: day, LastAt: day, LastSource: netip.MustParseAddr("::1")}},
-		[]credential.Refusals{{Reason: credential.NoCredential, Door: "http", Count: 1, FirstAt: day, LastAt: day}}))
+	noErr(t, s.Record(t.Context(), credential.Records{
+		Used:    []credential.Usage{{Credential: token(1, p).ID, Proof: 1, Count: 7, FirstAt: day, LastAt: day, LastSource: netip.MustParseAddr("::1")}},
+		Refused: []credential.Refusals{{Reason: credential.NoCredential, Door: "http", Count: 1, FirstAt: day, LastAt: day}},
+	}))
 	_, err := s.Once(t.Context(), "once", day.Add(time.Hour))
 	noErr(t, err)
+	fillUsers(t, s, p)
+}
+
+// fillUsers puts something into the tables that came with users and organisations.
+func fillUsers(t testing.TB, s *store.Store, p credential.Principal) {
+	t.Helper()
+	theirs := device(90)
+	theirs.Org = "acme"
+	full := token(90, p)
+	full.Owner, full.Resources, full.Project = p.ID, []string{"http:/db/**", "mqtt:ü/#"}, "water"
+	full.Limits = credential.Limits{PerSecond: 5, Burst: 7, PerMonth: 1 << 40}
+	full.Documentation, full.ClientName, full.Home, full.Avatar = "https://x.example/?a=<&>", "name \"\u2028", "/app/", strings.Repeat("0a", 32)
+	session := token(91, p)
+	session.Kind, session.Parent, session.ParentProof, session.ExpiresAt = credential.SessionKey, full.ID, 3, day.Add(time.Hour)
+	pending := token(92, p)
+	pending.State = credential.StatePending
+	password := login(93, p, "pump=1,aü") // the name of the one for SCRAM, which is of another kind
+	password.Kind, password.Algorithm = credential.Password, ""
+	format := legacy("vendor")
+	commit(t, s, tenant("acme"), credential.PutProject{Project: credential.Project{Org: "default", Name: "water", Description: "d", Resources: []string{"http:/w/**"}, CreatedAt: day}},
+		credential.PutKindPolicy{KindPolicy: strict(credential.APIKey)}, credential.PutTokenFormat{TokenFormat: format},
+		credential.CreatePrincipal{Principal: theirs}, credential.CreateCredential{Credential: token(94, theirs)},
+		credential.CreateCredential{Credential: full}, credential.CreateCredential{Credential: session}, credential.CreateCredential{Credential: pending},
+		credential.CreateCredential{Credential: password}, credential.CreateCredential{Credential: imported(95, p, format)},
+		credential.PutRoute{Route: credential.Route{Prefix: "/key/", Upstream: "http://127.0.0.1:1", QueryKey: true, CreatedAt: day}},
+		credential.PutWebhook{Webhook: hook(1)}, credential.PutAvatar{Credential: full.ID, PNG: []byte{0x89, 'P', 'N', 'G', 0, 255}},
+		credential.PutImport{Import: run(1)},
+	)
+	noErr(t, s.Enqueue(t.Context(), []credential.Delivery{waiting(hook(1).ID, 3)}, 4))
+	noErr(t, s.Record(t.Context(), credential.Records{
+		Slices:    []credential.UsageSlice{{Credential: full.ID, Day: day, By: "route", Value: "/db/", Count: 7}, {Credential: full.ID, Day: day, By: "address", Count: 1}},
+		Exercised: []credential.Exercise{{Credential: full.ID, Scope: "s", LastAt: day}},
+		Sighted:   []credential.Sighting{{Credential: full.ID, By: "network", Value: "10.0.0.0/24", FirstAt: day, LastAt: day.Add(time.Minute)}},
+	}))
+	_, err := s.Meter(t.Context(), "node-1", []credential.Metered{{Credential: full.ID, Month: day, Count: 9}})
+	noErr(t, err)
+}
+
+// answers is what is known of the users' side of a store that [fillUsers] has filled.
+func answers(t testing.TB, s *store.Store) map[string]any {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
+	all := map[string]any{}
+	note := func(what string, v any, err error) {
+		t.Helper()
+		if r, ok := v.(credential.Record); ok {
+			r.Revision = 0
+			v = r
+		}
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		all[what] = v
+	}
+	p, err := s.Policy(ctx)
+	p.Revision = 0
+	note("policy", p, err)
+	for n := 90; n <= 95; n++ {
+		r, err := s.Credential(ctx, token(n, device(1)).ID)
+		note(fmt.Sprint("credential ", n), r, err)
+	}
+	full := token(90, device(1)).ID
+	found, err := s.Foreign(ctx, lookup(95))
+	note("foreign", found, err)
+	for _, k := range []credential.Kind{credential.SCRAM, credential.Password} {
+		r, err := s.Named(ctx, "default", k, "pump=1,aü")
+		note("named "+string(k), r, err)
+	}
+	hooks, err := s.Webhooks(ctx, "")
+	note("webhooks", hooks, err)
+	due, err := s.Due(ctx, day, 10)
+	note("due", due, err)
+	seen, err := s.Looked(ctx)
+	note("looked", seen, err)
+	png, err := s.Avatar(ctx, full)
+	note("avatar", png, err)
+	runs, err := s.Imports(ctx, "default", 10)
+	note("imports", runs, err)
+	slices, err := s.UsageBy(ctx, full, day)
+	note("slices", slices, err)
+	scopes, err := s.Exercised(ctx, full)
+	note("exercised", scopes, err)
+	sighted, err := s.Sightings(ctx, full)
+	note("sightings", sighted, err)
+	used, err := s.Used(ctx, full, day)
+	note("used", used, err)
+	return all
 }
 
 func dump(t testing.TB, s *store.Store) string {
@@ -64,12 +153,14 @@ func TestDumpAndLoadAcrossDatabases(t *testing.T) {
 			t.Errorf("the test puts nothing into table %s", table)
 		}
 	}
+	know := answers(t, first)
 	text := want
 	for _, url := range []string{testkit.Postgres(t), testkit.Postgres(t), sqliteURL(t)} {
 		s := open(t, store.Config{URL: url})
 		noErr(t, s.Load(t.Context(), strings.NewReader(text), store.LoadConfig{}))
 		text = dump(t, s)
 		equal(t, "dump of "+url, strings.Split(text, "\n"), strings.Split(want, "\n"))
+		equal(t, "what is known in "+url, answers(t, s), know)
 		verified(t, s)
 		commit(t, s, credential.CreatePrincipal{Principal: device(3)}) // and it goes on from there
 		verified(t, s)
@@ -165,35 +256,37 @@ func TestLoadRefuses(t *testing.T) {
 		dump []string
 		want string
 	}{
-		"nothing":               {nil, "line 1"},
-		"something else":        {[]string{"{}\n"}, "not the header"},
-		"newer format":          {replace("cardea_dump", `"cardea_dump":1`, `"cardea_dump":2`), "format 2"},
-		"newer schema":          {replace("cardea_dump", `"schema":2`, `"schema":3`), "schema 3"},
-		"no schema":             {replace("cardea_dump", `"schema":2`, `"schema":0`), "schema 0"},
-		"column left out":       {replace(`"table":"credentials"`, `,"username":""`, ``), "username of table credentials: is missing"},
-		"cut off":               {good[:len(good)-1], "cut off"},
-		"cut within":            {append(slices.Clone(good[:3]), good[3][:20]), "line 4"},
-		"two dumps":             {append(slices.Clone(good), good...), "follows the end"},
-		"row missing":           {without(`"table":"credentials"`), "rows"},
-		"row twice":             {slices.Insert(slices.Clone(good), 1, good[1]), "rows"},
-		"unknown table":         {replace(`"table":"principals"`, `principals`, `sqlite_schema`), `"sqlite_schema"`},
-		"unknown column":        {replace(`"table":"principals"`, `"name"`, `"nick"`), `"nick"`},
-		"column missing":        {replace(`"table":"principals"`, `"kind":"device",`, ``), "kind of table principals: is missing"},
-		"text for a number":     {replace(`"table":"principals"`, `"version":1`, `"version":"1"`), "whole number"},
-		"null":                  {replace(`"table":"principals"`, `"name":"pump-1"`, `"name":null`), "not a string"},
-		"not JSON in JSON":      {replace(`"table":"credentials"`, `"tags":"[]"`, `"tags":"["`), "not JSON"},
-		"no proofs":             {noProofs, "a rule of the database is broken"},
-		"NUL":                   {replace(`"table":"principals"`, `"description":""`, `"description":"\u0000"`), "NUL"},
-		"event altered":         {replace(event, `"org":"default"`, `"org":"defaulT"`), "event 2"},
-		"event missing":         {recount(without(event)), "event 2"},
-		"events swapped":        {swapped, "event 2"},
-		"last event cut":        {recount(without(`"table":"events","row":{"seq":3`)), "event 3"},
-		"head altered":          {replace(`"table":"head"`, `"hash":"`, `"hash":"AAAA`), "event 3"},
-		"revision in header":    {replace("cardea_dump", `"revision":3`, `"revision":4`), "revision 4"},
-		"rows in trailer":       {replace(`"end"`, `"rows":`, `"rows":1`), "rows"},
-		"principal missing":     {recount(without(`"table":"principals"`)), "do not fit"},
-		"oversized line":        {append(slices.Clone(good[:1]), `{"table":"`+strings.Repeat("x", 9<<20)+"\"}\n"), "longer than"},
-		"garbage after the row": {replace(`"table":"principals"`, "}}\n", "}} {}\n"), "not a row"},
+		"nothing":                {nil, "line 1"},
+		"something else":         {[]string{"{}\n"}, "not the header"},
+		"newer format":           {replace("cardea_dump", `"cardea_dump":1`, `"cardea_dump":2`), "format 2"},
+		"newer schema":           {replace("cardea_dump", `"schema":3`, `"schema":4`), "schema 4"},
+		"no schema":              {replace("cardea_dump", `"schema":3`, `"schema":0`), "schema 0"},
+		"column left out":        {replace(`"table":"credentials"`, `,"username":""`, ``), "username of table credentials: is missing"},
+		"newest column left out": {replace(`"table":"credentials"`, `,"parent_proof":0`, ``), "parent_proof of table credentials: is missing"},
+		"limits that are none":   {replace(`"table":"credentials"`, `"more":"{}"`, `"more":"{"`), "more of table credentials: is not JSON"},
+		"cut off":                {good[:len(good)-1], "cut off"},
+		"cut within":             {append(slices.Clone(good[:3]), good[3][:20]), "line 4"},
+		"two dumps":              {append(slices.Clone(good), good...), "follows the end"},
+		"row missing":            {without(`"table":"credentials"`), "rows"},
+		"row twice":              {slices.Insert(slices.Clone(good), 1, good[1]), "rows"},
+		"unknown table":          {replace(`"table":"principals"`, `principals`, `sqlite_schema`), `"sqlite_schema"`},
+		"unknown column":         {replace(`"table":"principals"`, `"name"`, `"nick"`), `"nick"`},
+		"column missing":         {replace(`"table":"principals"`, `"kind":"device",`, ``), "kind of table principals: is missing"},
+		"text for a number":      {replace(`"table":"principals"`, `"version":1`, `"version":"1"`), "whole number"},
+		"null":                   {replace(`"table":"principals"`, `"name":"pump-1"`, `"name":null`), "not a string"},
+		"not JSON in JSON":       {replace(`"table":"credentials"`, `"tags":"[]"`, `"tags":"["`), "not JSON"},
+		"no proofs":              {noProofs, "a rule of the database is broken"},
+		"NUL":                    {replace(`"table":"principals"`, `"description":""`, `"description":"\u0000"`), "NUL"},
+		"event altered":          {replace(event, `"org":"default"`, `"org":"defaulT"`), "event 2"},
+		"event missing":          {recount(without(event)), "event 2"},
+		"events swapped":         {swapped, "event 2"},
+		"last event cut":         {recount(without(`"table":"events","row":{"seq":3`)), "event 3"},
+		"head altered":           {replace(`"table":"head"`, `"hash":"`, `"hash":"AAAA`), "event 3"},
+		"revision in header":     {replace("cardea_dump", `"revision":3`, `"revision":4`), "revision 4"},
+		"rows in trailer":        {replace(`"end"`, `"rows":`, `"rows":1`), "rows"},
+		"principal missing":      {recount(without(`"table":"principals"`)), "do not fit"},
+		"oversized line":         {append(slices.Clone(good[:1]), `{"table":"`+strings.Repeat("x", 9<<20)+"\"}\n"), "longer than"},
+		"garbage after the row":  {replace(`"table":"principals"`, "}}\n", "}} {}\n"), "not a row"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			text := strings.Join(c.dump, "")

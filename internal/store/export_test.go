@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"strings"
@@ -91,6 +93,15 @@ func (s *Store) CommitThen(ctx context.Context, c credential.Change, then func()
 	}})
 }
 
+// CommitAnd commits, and calls then when all is done but the events and the COMMIT.
+func (s *Store) CommitAnd(ctx context.Context, c credential.Change, then func()) error {
+	return s.writer.do(&call{ctx: ctx, events: c.Events, apply: func(t *tx) error {
+		err := t.change(c.Ops)
+		then()
+		return err
+	}})
+}
+
 // BreakJournal makes the journal fail, MendJournal makes it work again.
 func (s *Store) BreakJournal() error { return s.journal.file.Close() }
 
@@ -110,7 +121,7 @@ func MigrateHalf(ctx context.Context, url string) error {
 			return err
 		}
 		left := 5
-		return baseSchema(d, func(statement string) error {
+		return schema(d, 1, func(statement string) error {
 			if left--; left < 0 {
 				return nil
 			}
@@ -120,17 +131,22 @@ func MigrateHalf(ctx context.Context, url string) error {
 	})
 }
 
-// MigrateFirst makes a database as the first Cardea left it, with version 1 of the schema, and runs statements on it.
-func MigrateFirst(ctx context.Context, url string, then ...string) error {
+// MigrateTo makes a database as the Cardea left it that knew n versions of the schema, and runs statements on it.
+func MigrateTo(ctx context.Context, url string, n int, then ...string) error {
 	return onSchema(ctx, url, true, func(d dialect, c *sql.Conn) error {
 		run := func(statement string) error {
 			_, err := c.ExecContext(ctx, statement)
 			return err
 		}
-		if err := baseSchema(d, run); err != nil {
-			return err
+		for version := 1; version <= n; version++ {
+			if err := schema(d, version, run); err != nil {
+				return err
+			}
+			if err := run(fmt.Sprintf("INSERT INTO cardea_schema (version) VALUES (%d)", version)); err != nil {
+				return err
+			}
 		}
-		for _, statement := range append([]string{"INSERT INTO cardea_schema (version) VALUES (1)"}, then...) {
+		for _, statement := range then {
 			if err := run(statement); err != nil {
 				return err
 			}
@@ -139,9 +155,13 @@ func MigrateFirst(ctx context.Context, url string, then ...string) error {
 	})
 }
 
-// baseSchema gives the statements of the first migration one by one.
-func baseSchema(d dialect, each func(string) error) error {
-	text, err := migrations.ReadFile("migrations/" + d.name() + "/0001_base.sql")
+// schema gives the statements of a migration one by one.
+func schema(d dialect, version int, each func(string) error) error {
+	files, err := fs.Glob(migrations, fmt.Sprintf("migrations/%s/%04d_*.sql", d.name(), version))
+	if err != nil {
+		return err
+	}
+	text, err := migrations.ReadFile(files[0])
 	if err != nil {
 		return err
 	}

@@ -222,9 +222,32 @@ func TestPostgresGoesAway(t *testing.T) {
 			"Policy":     func() error { _, err := s.Policy(ctx); return err }(),
 			"Keys":       func() error { _, err := s.Keys(ctx); return err }(),
 			"Once":       func() error { _, err := s.Once(ctx, "x", day.Add(time.Hour)); return err }(),
-			"Record":     s.Record(ctx, []credential.Usage{{Credential: "c"}}, nil),
+			"Record":     s.Record(ctx, credential.Records{Used: []credential.Usage{{Credential: "c"}}}),
 			"Exclusive":  s.Exclusive(ctx, "x", func(context.Context) error { return nil }),
 			"Dump":       s.Dump(ctx, &bytes.Buffer{}),
+
+			"Named":   func() error { _, err := s.Named(ctx, "default", credential.Password, "x"); return err }(),
+			"Foreign": func() error { _, err := s.Foreign(ctx, lookup(1)); return err }(),
+			"Used":    func() error { _, err := s.Used(ctx, "c", day); return err }(),
+			"Meter": func() error {
+				_, err := s.Meter(ctx, "n", []credential.Metered{{Credential: "c", Month: day}})
+				return err
+			}(),
+			"Credentials": func() error { _, _, err := s.Credentials(ctx, credential.CredentialFilter{Org: "default"}); return err }(),
+			"UsageBy":     func() error { _, err := s.UsageBy(ctx, "c", day); return err }(),
+			"Exercised":   func() error { _, err := s.Exercised(ctx, "c"); return err }(),
+			"Sightings":   func() error { _, err := s.Sightings(ctx, "c"); return err }(),
+			"Webhooks":    func() error { _, err := s.Webhooks(ctx, ""); return err }(),
+			"Deliveries":  func() error { _, err := s.Deliveries(ctx, "w", 1); return err }(),
+			"Avatar":      func() error { _, err := s.Avatar(ctx, "c"); return err }(),
+			"Import":      func() error { _, err := s.Import(ctx, "default", "x"); return err }(),
+			"Imports":     func() error { _, err := s.Imports(ctx, "default", 1); return err }(),
+			"Found":       func() error { _, err := s.Found(ctx, [][]byte{lookup(1)}); return err }(),
+			"Enqueue":     s.Enqueue(ctx, nil, 1),
+			"Looked":      func() error { _, err := s.Looked(ctx); return err }(),
+			"Due":         func() error { _, err := s.Due(ctx, day, 1); return err }(),
+			"Settle":      s.Settle(ctx, waiting("w", 1)),
+			"Prune":       func() error { _, err := s.Prune(ctx, day); return err }(),
 		} {
 			if err == nil || credential.KindOf(err) != credential.Down {
 				t.Fatalf("%s without a database: %v", what, err)

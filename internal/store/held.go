@@ -12,9 +12,10 @@ import (
 // were taken behind it, so all is forgotten then.
 type held struct {
 	versions map[string]int64 // of living principals, by ID
-	names    map[name]bool    // of scopes and roles that exist
+	names    map[name]bool    // of scopes, roles, projects, formats and organisations that exist
 }
 
+// name is a row of a table by its organisation, "" for organisations themselves, and its name.
 type name struct{ table, org, name string }
 
 func (h *held) forget() { *h = held{map[string]int64{}, map[name]bool{}} }
@@ -38,15 +39,31 @@ func (t *tx) holdPrincipals(ids []string) error {
 	})
 }
 
-// named makes sure that the scopes or roles of the names exist, and go on existing until the transaction ends.
+// nouns are what errors call a row of a table.
+var nouns = map[string]string{"scopes": "scope", "roles": "role", "projects": "project", "token_formats": "format"}
+
+// named makes sure that the scopes, roles or formats of the names exist, and go on existing until the transaction ends.
 func (t *tx) named(table, org string, names []string) error {
+	if err := t.holdNames(table, org, names); err != nil {
+		return err
+	}
+	for _, n := range names {
+		if !t.held.names[name{table, org, n}] {
+			return credential.Errorf(credential.Conflict, "the %s %q does not exist any more", nouns[table], n)
+		}
+	}
+	return nil
+}
+
+// holdNames looks up and locks those of the names that are not held. Those that do not exist are not held afterwards.
+func (t *tx) holdNames(table, org string, names []string) error {
 	missing := names[:0:0]
 	for _, n := range names {
 		if !t.held.names[name{table, org, n}] {
 			missing = append(missing, n)
 		}
 	}
-	err := t.in(missing, func(params string, names []any) error {
+	return t.in(missing, func(params string, names []any) error {
 		return t.query(func(row scan) error {
 			n := name{table: table, org: org}
 			err := row(&n.name)
@@ -54,15 +71,31 @@ func (t *tx) named(table, org string, names []string) error {
 			return err
 		}, "SELECT name FROM "+table+" WHERE name IN ("+params+") AND org = "+t.w.s.dialect.param(len(names)+1)+" ORDER BY name"+t.w.s.dialect.keep(), append(names, org)...)
 	})
-	if err != nil {
-		return err
+}
+
+// keepProjects locks those of the projects that somebody has defined: whoever is held to one by its name must be seen by who
+// removes it. One that is not defined is a label, and there is nothing to lock.
+func (t *tx) keepProjects(org string, projects ...string) error {
+	if t.w.s.dialect.keep() == "" {
+		return nil
 	}
-	for _, n := range missing {
-		if !t.held.names[name{table, org, n}] {
-			return credential.Errorf(credential.Conflict, "the %s %q does not exist any more", table[:len(table)-1], n)
-		}
+	return t.holdNames("projects", org, slices.DeleteFunc(projects, func(p string) bool { return p == "" }))
+}
+
+// within makes sure that an organisation exists, and goes on existing until the transaction ends: nothing may be made in one that
+// is being removed, whoever was given its name later would find it. Nobody removes the one that runs the installation.
+// It is asked for before any other lock, as who removes an organisation takes it first.
+func (t *tx) within(org string) error {
+	key := name{table: "orgs", name: org}
+	if org == credential.DefaultOrg || t.held.names[key] {
+		return nil
 	}
-	return nil
+	there, err := t.any("SELECT 1 FROM orgs WHERE name = $1"+t.w.s.dialect.keep(), org)
+	if err == nil && !there {
+		err = credential.Errorf(credential.Conflict, "the organisation %q does not exist any more", org)
+	}
+	t.held.names[key] = err == nil
+	return err
 }
 
 // in calls ask with the distinct values, in ascending order, and parameters for them. It takes as many at

@@ -25,7 +25,7 @@ func TestPrincipalLists(t *testing.T) {
 		other := device(9)
 		other.Org = "other"
 		gone := device(10)
-		commit(t, s, credential.CreatePrincipal{Principal: other}, credential.CreatePrincipal{Principal: gone}, credential.DeletePrincipal{ID: gone.ID, Version: 1, At: day})
+		commit(t, s, tenant("other"), credential.CreatePrincipal{Principal: other}, credential.CreatePrincipal{Principal: gone}, credential.DeletePrincipal{ID: gone.ID, Version: 1, At: day})
 
 		for _, c := range []struct {
 			filter credential.PrincipalFilter
@@ -87,11 +87,11 @@ func TestCredentialLists(t *testing.T) {
 		}
 		commit(t, s, credential.EndCredential{ID: list[0].ID, State: credential.StateRevoked, At: day},
 			credential.EndCredential{ID: list[6].ID, State: credential.StateDeleted, At: day})
-		noErr(t, s.Record(t.Context(), []credential.Usage{
+		noErr(t, s.Record(t.Context(), credential.Records{Used: []credential.Usage{
 			{Credential: list[3].ID, Proof: 1, Count: 1, FirstAt: day, LastAt: day},
 			{Credential: list[3].ID, Proof: 2, Count: 1, FirstAt: day, LastAt: day.Add(time.Minute)},
 			{Credential: list[4].ID, Proof: 1, Count: 1, FirstAt: day, LastAt: day},
-		}, nil))
+		}}))
 
 		type filter = credential.CredentialFilter
 		for _, c := range []struct {
@@ -213,13 +213,13 @@ func TestRecord(t *testing.T) {
 		ctx := t.Context()
 		at := func(n int) time.Time { return day.Add(time.Duration(n) * time.Second) }
 		a, b := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("fd00::1")
-		noErr(t, s.Record(ctx, nil, nil))
-		noErr(t, s.Record(ctx, []credential.Usage{
+		noErr(t, s.Record(ctx, credential.Records{}))
+		noErr(t, s.Record(ctx, credential.Records{Used: []credential.Usage{
 			{Credential: "c", Proof: 1, Count: 2, FirstAt: at(5), LastAt: at(6), LastSource: a},
 			{Credential: "c", Proof: 2, Count: 1, FirstAt: at(5), LastAt: at(5)},
 			{Credential: "c", Proof: 1, Count: 3, FirstAt: at(1), LastAt: at(2), LastSource: b}, // an older report of another node
-		}, nil))
-		noErr(t, s.Record(ctx, []credential.Usage{{Credential: "c", Proof: 2, Count: 1, FirstAt: at(8), LastAt: at(9), LastSource: b}}, nil))
+		}}))
+		noErr(t, s.Record(ctx, credential.Records{Used: []credential.Usage{{Credential: "c", Proof: 2, Count: 1, FirstAt: at(8), LastAt: at(9), LastSource: b}}}))
 		used, err := s.Usage(ctx, "c")
 		noErr(t, err)
 		equal(t, "usage", used, []credential.Usage{
@@ -229,8 +229,8 @@ func TestRecord(t *testing.T) {
 
 		wrong := credential.Refusals{Credential: "c", Reason: credential.WrongSecret, Door: "http", Source: a, Count: 4, FirstAt: at(1), LastAt: at(2)}
 		none := credential.Refusals{Reason: credential.MalformedToken, Door: "http", Count: 1, FirstAt: at(4), LastAt: at(4)}
-		noErr(t, s.Record(ctx, nil, []credential.Refusals{wrong, none}))
-		noErr(t, s.Record(ctx, nil, []credential.Refusals{wrong}))
+		noErr(t, s.Record(ctx, credential.Records{Refused: []credential.Refusals{wrong, none}}))
+		noErr(t, s.Record(ctx, credential.Records{Refused: []credential.Refusals{wrong}}))
 		wrong.Count = 8
 		got, err := s.RefusalsOf(ctx, at(2), 10)
 		noErr(t, err)
@@ -278,7 +278,7 @@ func TestOnceAndReplies(t *testing.T) {
 		reply.Until = now.Add(time.Minute)
 		commit(t, s, reply) // the key is free again
 
-		noErr(t, s.Record(ctx, nil, []credential.Refusals{{Reason: credential.NoCredential, Count: 1, FirstAt: day, LastAt: day}}))
+		noErr(t, s.Record(ctx, credential.Records{Refused: []credential.Refusals{{Reason: credential.NoCredential, Count: 1, FirstAt: day, LastAt: day}}}))
 		removed, err := s.Prune(ctx, now.Add(time.Second))
 		noErr(t, err)
 		equal(t, "removed too early", removed, int64(0))

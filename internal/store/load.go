@@ -226,7 +226,7 @@ func (l *loader) row(b []byte) error {
 	for _, c := range into.columns {
 		raw := line.Row[c.name]
 		if raw == nil && c.since > l.schema {
-			raw = json.RawMessage(`""`)
+			raw = c.empty()
 		}
 		v, err := value(raw, c)
 		if err != nil {

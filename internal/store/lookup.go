@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"slices"
 	"strings"
@@ -14,12 +15,20 @@ import (
 var lookupSQL = "SELECT h.seq, " + prefixed("c", credentialColumns) + ", " + prefixed("p", principalColumns) +
 	" FROM credentials c JOIN principals p ON p.id = c.principal CROSS JOIN head h WHERE c.id = $1"
 
-// namedSQL is lookupSQL by the user name of a SCRAM credential that has not ended.
-var namedSQL = strings.Replace(lookupSQL, "c.id = $1", "c.org = $1 AND c.username = $2 AND c.username <> '' AND c.state IN ('active', 'quarantined')", 1)
+// namedSQL is lookupSQL by kind and user name of a credential that has not ended, foreignSQL by what an imported token is found by.
+var (
+	namedSQL   = strings.Replace(lookupSQL, "c.id = $1", "c.org = $1 AND c.kind = $2 AND c.username = $3 AND c.username <> '' AND c."+notEnded, 1)
+	foreignSQL = strings.Replace(lookupSQL, "c.id = $1", "c.id = (SELECT l.credential FROM lookups l WHERE l.lookup = $1)", 1)
+)
 
 // Named implements [credential.Lookup]. With NotFound, the Revision of the record is one at which it was not there.
-func (s *Store) Named(ctx context.Context, org, username string) (credential.Record, error) {
-	return s.record(ctx, s.named, username, org, username)
+func (s *Store) Named(ctx context.Context, org string, k credential.Kind, username string) (credential.Record, error) {
+	return s.record(ctx, s.named, username, org, string(k), username)
+}
+
+// Foreign implements [credential.Lookup]. With NotFound, the Revision is as that of Named.
+func (s *Store) Foreign(ctx context.Context, lookup []byte) (credential.Record, error) {
+	return s.record(ctx, s.foreign, "of an imported token", hex.EncodeToString(lookup))
 }
 
 // Credential implements [credential.Lookup]. With NotFound, the Revision of the
@@ -66,10 +75,10 @@ type policy struct {
 	writes int64 // of [Store.policyWrites], before it was read
 }
 
-// policySQL reads the revision, and whether scopes, roles, routes or authenticators have changed in the policyReach events after another one,
+// policySQL reads the revision, and whether anything of the policy has changed in the policyReach events after another one,
 // in one snapshot. The order makes PostgreSQL use the index, and not walk through all events from the first.
 const policySQL = "SELECT h.seq, EXISTS (SELECT 1 FROM (SELECT subject_kind FROM events WHERE seq > $1 ORDER BY seq LIMIT 5000) e" +
-	" WHERE subject_kind IN ('scope', 'role', 'route', 'authenticator')) FROM head h WHERE h.one = 1"
+	" WHERE subject_kind IN ('scope', 'role', 'route', 'authenticator', 'org', 'project', 'policy', 'format')) FROM head h WHERE h.one = 1"
 
 // policyReach is after how many events looking through them is no cheaper than reading all again.
 const policyReach = 5000
@@ -105,6 +114,8 @@ func (p *policy) shared() credential.Policy {
 	own := p.Policy
 	own.Scopes, own.Roles, own.Routes = slices.Clone(p.Scopes), slices.Clone(p.Roles), slices.Clone(p.Routes)
 	own.Authenticators = slices.Clone(p.Authenticators)
+	own.Orgs, own.Projects = slices.Clone(p.Orgs), slices.Clone(p.Projects)
+	own.Kinds, own.Formats = slices.Clone(p.Kinds), slices.Clone(p.Formats)
 	return own
 }
 
@@ -139,12 +150,12 @@ func (s *Store) readPolicy(ctx context.Context) (credential.Policy, error) {
 		if err != nil {
 			return err
 		}
-		if rows, err = tx.QueryContext(ctx, "SELECT prefix, upstream, created_at, version FROM routes ORDER BY prefix"); err != nil {
+		if rows, err = tx.QueryContext(ctx, "SELECT prefix, upstream, created_at, version, query_key FROM routes ORDER BY prefix"); err != nil {
 			return err
 		}
 		err = scanAll(rows, func(row scan) error {
 			r := credential.Route{Source: "api"}
-			err := row(&r.Prefix, &r.Upstream, instant{&r.CreatedAt}, &r.Version)
+			err := row(&r.Prefix, &r.Upstream, instant{&r.CreatedAt}, &r.Version, &r.QueryKey)
 			p.Routes = append(p.Routes, r)
 			return err
 		})
@@ -154,12 +165,16 @@ func (s *Store) readPolicy(ctx context.Context) (credential.Policy, error) {
 		if rows, err = tx.QueryContext(ctx, "SELECT "+authenticatorColumns+" FROM authenticators ORDER BY org, listener, rank, id"); err != nil {
 			return err
 		}
-		return scanAll(rows, func(row scan) error {
+		err = scanAll(rows, func(row scan) error {
 			var a credential.Authenticator
 			err := scanAuthenticator(row, &a)
 			p.Authenticators = append(p.Authenticators, a)
 			return err
 		})
+		if err != nil {
+			return err
+		}
+		return readOrgs(ctx, tx, &p)
 	})
 	if err != nil {
 		return credential.Policy{}, err

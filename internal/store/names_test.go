@@ -33,7 +33,7 @@ func TestNamesMustExist(t *testing.T) {
 		elsewhere := scope("elsewhere")
 		elsewhere.Org = "other"
 		p, c := named(1, nil, nil)
-		commit(t, s, credential.PutScope{Scope: scope("there")}, credential.PutScope{Scope: elsewhere}, credential.PutRole{Role: role("holder", "there")},
+		commit(t, s, tenant("other"), credential.PutScope{Scope: scope("there")}, credential.PutScope{Scope: elsewhere}, credential.PutRole{Role: role("holder", "there")},
 			credential.CreatePrincipal{Principal: p}, credential.CreateCredential{Credential: c})
 		for _, bad := range []string{"missing", "elsewhere"} {
 			refused(t, s, credential.Conflict, credential.PutRole{Role: role("new", "there", bad)})

@@ -20,7 +20,8 @@ func (t *tx) change(ops []credential.Op) error {
 func (t *tx) next(ops []credential.Op) (int, error) {
 	switch ops[0].(type) {
 	case credential.PutScope, credential.DeleteScope, credential.PutRole, credential.DeleteRole, credential.PutRoute, credential.DeleteRoute,
-		credential.PutAuthenticator, credential.DeleteAuthenticator:
+		credential.PutAuthenticator, credential.DeleteAuthenticator, credential.PutOrg, credential.DeleteOrg, credential.PutProject, credential.DeleteProject,
+		credential.PutKindPolicy, credential.DeleteKindPolicy, credential.PutTokenFormat, credential.DeleteTokenFormat:
 		t.touchPolicy()
 	case credential.CreateCredential:
 		run := runOf[credential.CreateCredential](ops)
@@ -61,6 +62,10 @@ func (t *tx) op(op credential.Op) error {
 		return t.setQuarantine(op)
 	case credential.EndCredential:
 		return t.endCredential(op)
+	case credential.Approve:
+		return t.one("credential", op.ID, "UPDATE credentials SET state = 'active', version = version + 1 WHERE id = $1 AND version = $2 AND state = 'pending'", op.ID, op.Version)
+	case credential.SetPrincipal:
+		return t.setPrincipal(op)
 	case credential.PutScope:
 		return t.putScope(op.Scope)
 	case credential.DeleteScope:
@@ -77,6 +82,17 @@ func (t *tx) op(op credential.Op) error {
 		return t.putAuthenticator(op.Authenticator)
 	case credential.DeleteAuthenticator:
 		return t.one("authenticator", op.ID, "DELETE FROM authenticators WHERE id = $1 AND version = $2", op.ID, op.Version)
+	case credential.PutOrg, credential.DeleteOrg, credential.PutProject, credential.DeleteProject, credential.PutKindPolicy, credential.DeleteKindPolicy,
+		credential.PutTokenFormat, credential.DeleteTokenFormat:
+		return t.orgOp(op)
+	case credential.PutWebhook:
+		return t.putWebhook(op.Webhook)
+	case credential.DeleteWebhook:
+		return t.deleteWebhook(op)
+	case credential.PutAvatar:
+		return t.putAvatar(op)
+	case credential.PutImport:
+		return t.putImport(op)
 	case credential.PutKey:
 		return t.putKey(op.Key)
 	case credential.PutSetting:
@@ -121,6 +137,9 @@ func (t *tx) any(query string, args ...any) (found bool, err error) {
 // Principals.
 
 func (t *tx) createPrincipal(p credential.Principal) error {
+	if err := t.within(p.Org); err != nil {
+		return err
+	}
 	if err := t.named("roles", p.Org, p.Roles); err != nil {
 		return err
 	}
@@ -182,6 +201,23 @@ func (t *tx) deletePrincipal(op credential.DeletePrincipal) error {
 	if err == nil && unknown != "" {
 		err = credential.Errorf(credential.Conflict, "principal %q got the credential %q meanwhile: read it again", op.ID, unknown)
 	}
+	if err != nil {
+		return err
+	}
+	return t.notMoved(op)
+}
+
+// notMoved refuses the deletion of a principal with a credential that somebody else has got meanwhile: the log would say
+// that it was deleted, and it lives.
+func (t *tx) notMoved(op credential.DeletePrincipal) error {
+	var moved string
+	err := t.in(op.Credentials, func(params string, ids []any) error {
+		return t.query(func(row scan) error { return row(&moved) },
+			"SELECT id FROM credentials WHERE id IN ("+params+") AND principal <> "+t.w.s.dialect.param(len(ids)+1)+" AND "+notEnded, append(ids, op.ID)...)
+	})
+	if err == nil && moved != "" {
+		err = credential.Errorf(credential.Conflict, "the credential %q is not of principal %q any more: read it again", moved, op.ID)
+	}
 	return err
 }
 
@@ -208,18 +244,21 @@ func (t *tx) putScope(s credential.Scope) error {
 		return t.one("scope", s.Name, "UPDATE scopes SET description = $4, rules = $5, built_in = $6, version = version + 1 WHERE org = $1 AND name = $2 AND version = $3",
 			s.Org, s.Name, s.Version, s.Description, encode(s.Rules), number(s.BuiltIn))
 	}
+	if err := t.within(s.Org); err != nil {
+		return err
+	}
 	_, err := t.exec("INSERT INTO scopes (org, name, description, rules, built_in, version) VALUES ($1, $2, $3, $4, $5, 1)",
 		s.Org, s.Name, s.Description, encode(s.Rules), number(s.BuiltIn))
 	return t.taken(err, "scope", s.Name)
 }
 
-// removing locks the row of a scope or a role before anybody looks for its users: who wants to
+// removing locks the row of a scope, a role, a project or a format before anybody looks for its users: who wants to
 // name it has done so and is seen, or waits and finds it gone.
 func (t *tx) removing(table, org, ref string, version int64) error {
 	delete(t.held.names, name{table, org, ref})
 	ok, err := t.any("SELECT 1 FROM "+table+" WHERE org = $1 AND name = $2 AND version = $3"+t.w.s.dialect.update(), org, ref, version)
 	if err == nil && !ok {
-		err = credential.Errorf(credential.Conflict, "the %s %q was changed or removed meanwhile: read it again", table[:len(table)-1], ref)
+		err = credential.Errorf(credential.Conflict, "the %s %q was changed or removed meanwhile: read it again", nouns[table], ref)
 	}
 	return err
 }
@@ -253,6 +292,9 @@ func (t *tx) deleteScope(op credential.DeleteScope) error {
 }
 
 func (t *tx) putRole(r credential.Role) error {
+	if err := t.within(r.Org); err != nil {
+		return err
+	}
 	if err := t.named("scopes", r.Org, r.Scopes); err != nil {
 		return err
 	}
@@ -281,9 +323,11 @@ func (t *tx) deleteRole(op credential.DeleteRole) error {
 
 func (t *tx) putRoute(r credential.Route) error {
 	if r.Version != 0 {
-		return t.one("route", r.Prefix, "UPDATE routes SET upstream = $3, version = version + 1 WHERE prefix = $1 AND version = $2", r.Prefix, r.Version, r.Upstream)
+		return t.one("route", r.Prefix, "UPDATE routes SET upstream = $3, query_key = $4, version = version + 1 WHERE prefix = $1 AND version = $2",
+			r.Prefix, r.Version, r.Upstream, number(r.QueryKey))
 	}
-	_, err := t.exec("INSERT INTO routes (prefix, upstream, created_at, version) VALUES ($1, $2, $3, 1)", r.Prefix, r.Upstream, micros(r.CreatedAt))
+	_, err := t.exec("INSERT INTO routes (prefix, upstream, created_at, version, query_key) VALUES ($1, $2, $3, 1, $4)",
+		r.Prefix, r.Upstream, micros(r.CreatedAt), number(r.QueryKey))
 	return t.taken(err, "route", r.Prefix)
 }
 

@@ -5,6 +5,9 @@ import "cardea/internal/credential"
 const authenticatorColumns = "id, org, type, listener, enabled, precondition, rank, scopes, allow_superuser, deny_on_failure, sealed, created_at, version"
 
 func (t *tx) putAuthenticator(a credential.Authenticator) error {
+	if err := t.within(a.Org); err != nil {
+		return err
+	}
 	if err := t.named("scopes", a.Org, a.Scopes); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/hex"
 	"maps"
 	"slices"
 	"strings"
@@ -12,8 +13,8 @@ import (
 // notEnded is the condition for what [credential.State.Ended] denies; hasEnded its opposite, in the words that
 // the index of ended credentials is made with.
 const (
-	notEnded = "state IN ('active', 'quarantined')"
-	hasEnded = "state <> 'active' AND state <> 'quarantined'"
+	notEnded = "state IN ('active', 'quarantined', 'pending')"
+	hasEnded = "state <> 'active' AND state <> 'quarantined' AND state <> 'pending'"
 )
 
 // createCredentials inserts credentials whose principals live and whose scopes exist.
@@ -24,7 +25,10 @@ func (t *tx) createCredentials(run []credential.CreateCredential) error {
 	if err := t.scoped(run); err != nil {
 		return err
 	}
-	args := make([]any, 0, len(run)*credentialWidth)
+	if err := t.bound(run); err != nil {
+		return err
+	}
+	simple, full := make([]any, 0, len(run)*commonWidth), []any(nil)
 	for i := range run {
 		c := &run[i].Credential
 		if err := checkProofs(c.ID, c.Proofs); err != nil {
@@ -34,13 +38,39 @@ func (t *tx) createCredentials(run []credential.CreateCredential) error {
 		if c.State == "" {
 			c.State = credential.StateActive
 		}
-		args = appendCredential(args, c)
+		if common(c) {
+			simple = appendCommon(simple, c)
+		} else {
+			full = appendCredential(full, c)
+		}
 	}
-	err := t.insert("credentials ("+credentialColumns+")", credentialWidth, args)
+	err := t.insert("credentials ("+commonColumns+")", commonWidth, simple)
+	if err == nil {
+		err = t.insert("credentials ("+credentialColumns+")", credentialWidth, full)
+	}
+	if err == nil {
+		return t.findable(run)
+	}
 	if len(run) == 1 {
 		return t.taken(err, "credential", run[0].ID)
 	}
 	return t.taken(err, "a credential of the batch from", run[0].ID)
+}
+
+// findable notes what imported tokens are found by.
+func (t *tx) findable(run []credential.CreateCredential) error {
+	var args []any
+	for i := range run {
+		for _, p := range run[i].Proofs {
+			if len(p.Lookup) > 0 {
+				args = append(args, hex.EncodeToString(p.Lookup), run[i].ID, run[i].Org, p.Format)
+			}
+		}
+	}
+	if len(args) == 0 {
+		return nil
+	}
+	return t.taken(t.insert("lookups (lookup, credential, org, format)", 4, args), "an imported token of", args[3].(string))
 }
 
 // living makes sure that the principals of the credentials live, and go on living until the transaction ends.
@@ -79,6 +109,27 @@ func (t *tx) scoped(run []credential.CreateCredential) error {
 	return nil
 }
 
+// bound keeps the projects that the credentials are held to, and makes sure that the formats of imported tokens exist.
+func (t *tx) bound(run []credential.CreateCredential) error {
+	for i := range run {
+		c := &run[i]
+		if c.Project != "" && (i == 0 || c.Org != run[i-1].Org || c.Project != run[i-1].Project) {
+			if err := t.keepProjects(c.Org, c.Project); err != nil {
+				return err
+			}
+		}
+		for _, p := range c.Proofs {
+			if p.Format == "" {
+				continue
+			}
+			if err := t.named("token_formats", c.Org, []string{p.Format}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // joined returns n parameters, separated by commas.
 func joined(n int, param func(int) string) string {
 	list := make([]string, n)
@@ -105,9 +156,14 @@ func (t *tx) updateCredential(c credential.Credential) error {
 	if err := t.named("scopes", c.Org, c.Scopes); err != nil {
 		return err
 	}
-	return t.one("credential", c.ID, `UPDATE credentials SET name = $3, description = $4, scopes = $5, networks = $6, tags = $7, project = $8, version = version + 1
-		WHERE id = $1 AND version = $2 AND `+notEnded+` AND org = $9`,
-		c.ID, c.Version, c.Name, c.Description, encode(c.Scopes), encode(c.Networks), encode(c.Tags), c.Project, c.Org)
+	if err := t.keepProjects(c.Org, c.Project); err != nil {
+		return err
+	}
+	err := t.one("credential", c.ID, `UPDATE credentials SET name = $3, description = $4, scopes = $5, networks = $6, tags = $7, project = $8,
+		owner = $10, resources = $11, more = $12, username = CASE WHEN kind = 'app_key' THEN $13 ELSE username END, version = version + 1 WHERE id = $1 AND version = $2 AND `+notEnded+` AND org = $9`,
+		c.ID, c.Version, c.Name, c.Description, encode(c.Scopes), encode(c.Networks), encode(c.Tags), c.Project, c.Org,
+		c.Owner, encode(c.Resources), encodeMore(&c), c.Username)
+	return t.taken(err, "the name of the credential", c.ID)
 }
 
 func (t *tx) setProofs(op credential.SetProofs) error {
@@ -134,8 +190,8 @@ func (t *tx) endCredential(op credential.EndCredential) error {
 	if op.State != credential.StateRevoked && op.State != credential.StateDeleted {
 		return credential.Errorf(credential.Internal, "credential %q cannot end as %q", op.ID, op.State)
 	}
-	n, err := t.exec("UPDATE credentials SET state = $2, ended_at = $3, end_reason = $4, version = version + 1 WHERE id = $1 AND "+notEnded,
-		op.ID, string(op.State), micros(op.At), op.Reason)
+	n, err := t.exec("UPDATE credentials SET state = $2, ended_at = $3, end_reason = $4, version = version + 1 WHERE id = $1 AND (version = $5 OR $5 = 0) AND "+notEnded,
+		op.ID, string(op.State), micros(op.At), op.Reason, op.Version)
 	if err != nil {
 		return err
 	}
@@ -143,11 +199,11 @@ func (t *tx) endCredential(op credential.EndCredential) error {
 		t.ended = append(t.ended, ending{op.ID, micros(op.At)})
 		return nil
 	}
-	if op.State == credential.StateDeleted {
+	if op.State == credential.StateDeleted && op.Version == 0 {
 		n, err = t.exec("UPDATE credentials SET state = 'deleted', version = version + 1 WHERE id = $1 AND state = 'revoked'", op.ID)
 	}
 	if err == nil && n != 1 {
-		err = credential.Errorf(credential.Conflict, "credential %q has ended already", op.ID)
+		err = credential.Errorf(credential.Conflict, "credential %q has ended already, or was changed meanwhile", op.ID)
 	}
 	return err
 }

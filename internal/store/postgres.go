@@ -146,6 +146,10 @@ func (d *postgresDB) has(column, param string) string {
 	return "jsonb_exists(" + column + "::jsonb, " + param + ")"
 }
 
+func (d *postgresDB) each(list, alias string) string {
+	return "jsonb_array_elements_text(cast(cast(" + list + " AS TEXT) AS JSONB)) AS " + alias + "(value)"
+}
+
 func (d *postgresDB) limit() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), commitPatience)
 }

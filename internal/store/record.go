@@ -30,11 +30,22 @@ const (
 
 // Record implements [credential.Writer]. Rows are written in the order of their
 // keys, so that two nodes cannot wait for each other.
-func (s *Store) Record(ctx context.Context, used []credential.Usage, refused []credential.Refusals) error {
-	if len(used)+len(refused) == 0 {
+func (s *Store) Record(ctx context.Context, r credential.Records) error {
+	weight := len(r.Used) + len(r.Refused) + len(r.Slices) + len(r.Exercised) + len(r.Sighted)
+	if weight == 0 {
 		return nil
 	}
-	used, refused = slices.Clone(used), slices.Clone(refused)
+	used, refused := slices.Clone(r.Used), slices.Clone(r.Refused)
+	r.Slices, r.Exercised, r.Sighted = slices.Clone(r.Slices), slices.Clone(r.Exercised), slices.Clone(r.Sighted)
+	slices.SortFunc(r.Slices, func(a, b credential.UsageSlice) int {
+		return cmp.Or(cmp.Compare(a.Credential, b.Credential), a.Day.Compare(b.Day), cmp.Compare(a.By, b.By), cmp.Compare(a.Value, b.Value))
+	})
+	slices.SortFunc(r.Exercised, func(a, b credential.Exercise) int {
+		return cmp.Or(cmp.Compare(a.Credential, b.Credential), cmp.Compare(a.Scope, b.Scope))
+	})
+	slices.SortFunc(r.Sighted, func(a, b credential.Sighting) int {
+		return cmp.Or(cmp.Compare(a.Credential, b.Credential), cmp.Compare(a.By, b.By), cmp.Compare(a.Value, b.Value))
+	})
 	slices.SortFunc(used, func(a, b credential.Usage) int {
 		return cmp.Or(cmp.Compare(a.Credential, b.Credential), cmp.Compare(a.Proof, b.Proof))
 	})
@@ -42,7 +53,7 @@ func (s *Store) Record(ctx context.Context, used []credential.Usage, refused []c
 		return cmp.Or(cmp.Compare(hour(a.LastAt), hour(b.LastAt)), cmp.Compare(a.Credential, b.Credential),
 			cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Door, b.Door), a.Source.Compare(b.Source))
 	})
-	return s.writer.do(&call{ctx: ctx, weight: len(used) + len(refused), apply: func(t *tx) error {
+	return s.writer.do(&call{ctx: ctx, weight: weight, apply: func(t *tx) error {
 		for _, u := range used {
 			if _, err := t.exec(usageSQL, u.Credential, u.Proof, u.Count, micros(u.FirstAt), micros(u.LastAt), address(u.LastSource)); err != nil {
 				return err
@@ -55,7 +66,7 @@ func (s *Store) Record(ctx context.Context, used []credential.Usage, refused []c
 				return err
 			}
 		}
-		return nil
+		return t.recordDetails(&r)
 	}})
 }
 
@@ -91,8 +102,9 @@ func (s *Store) Exclusive(ctx context.Context, name string, fn func(context.Cont
 }
 
 // Prune removes what has served its time: keys of Once, answers to idempotency
-// keys, refusals older than 30 days or beyond the newest 100,000. It removes a bounded
-// number of rows, so that it never holds up a commit for long, and returns how many.
+// keys, refusals older than 30 days or beyond the newest 100,000, slices of use after 100 days, months of meters after 13,
+// deliveries and sessions 30 days after they were over. It removes a bounded
+// number of rows, so that it never holds up a commit for long, and returns how many: call it again until there are none.
 func (s *Store) Prune(ctx context.Context, now time.Time) (int64, error) {
 	var removed int64
 	err := s.writer.do(&call{ctx: ctx, weight: pruneRows, apply: func(t *tx) error {
@@ -109,6 +121,11 @@ func (s *Store) Prune(ctx context.Context, now time.Time) (int64, error) {
 			removed += n
 		}
 		n, err := t.pruneFlood()
+		removed += n
+		if err != nil {
+			return err
+		}
+		n, err = t.pruneDetails(now)
 		removed += n
 		return err
 	}})

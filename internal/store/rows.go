@@ -174,18 +174,33 @@ func principalDest(p *credential.Principal) []any {
 	}
 }
 
-const credentialColumns = "id, org, kind, principal, name, description, scopes, networks, tags, project, state, " +
-	"not_before, expires_at, created_at, created_by, ended_at, end_reason, proofs, version, username, algorithm"
+// commonColumns are those that every credential fills. The others have a default, which is right for most credentials: for those
+// they need not be written, which saves a quarter of the time that inserting many takes.
+const (
+	commonColumns = "id, org, kind, principal, name, description, scopes, networks, tags, project, state, " +
+		"not_before, expires_at, created_at, created_by, ended_at, end_reason, proofs, version"
+	credentialColumns = commonColumns + ", username, algorithm, owner, resources, parent, parent_proof, more"
 
-// credentialWidth is the number of credentialColumns.
-const credentialWidth = 21
+	commonWidth     = 19 // number of commonColumns
+	credentialWidth = 26 // number of credentialColumns
+)
 
-func appendCredential(args []any, c *credential.Credential) []any {
+func appendCommon(args []any, c *credential.Credential) []any {
 	return append(args,
 		c.ID, c.Org, string(c.Kind), c.Principal, c.Name, c.Description, encode(c.Scopes), encode(c.Networks), encode(c.Tags),
 		c.Project, string(c.State), micros(c.NotBefore), micros(c.ExpiresAt), micros(c.CreatedAt), c.CreatedBy,
-		micros(c.EndedAt), c.EndReason, encodeProofs(c.Proofs), c.Version, c.Username, c.Algorithm,
+		micros(c.EndedAt), c.EndReason, encodeProofs(c.Proofs), c.Version,
 	)
+}
+
+func appendCredential(args []any, c *credential.Credential) []any {
+	return append(appendCommon(args, c), c.Username, c.Algorithm, c.Owner, encode(c.Resources), c.Parent, c.ParentProof, encodeMore(c))
+}
+
+// common reports whether the columns that are not common hold their defaults.
+func common(c *credential.Credential) bool {
+	return c.Username == "" && c.Algorithm == "" && c.Owner == "" && len(c.Resources) == 0 && c.Parent == "" && c.ParentProof == 0 &&
+		moreOf(c) == (rest{})
 }
 
 func credentialDest(c *credential.Credential) []any {
@@ -202,8 +217,56 @@ func credentialDest(c *credential.Credential) []any {
 		instant{&c.EndedAt},
 		&c.EndReason,
 		list[credential.Proof]{&c.Proofs},
-		&c.Version, &c.Username, &c.Algorithm,
+		&c.Version, &c.Username, &c.Algorithm, &c.Owner,
+		list[string]{&c.Resources},
+		&c.Parent, &c.ParentProof,
+		more{c},
 	}
+}
+
+// rest is what few credentials have, as one column keeps it.
+type rest struct {
+	Limits        *credential.Limits `json:"limits,omitempty"`
+	Documentation string             `json:"documentation,omitempty"`
+	ClientName    string             `json:"client_name,omitempty"`
+	Home          string             `json:"home,omitempty"`
+	Avatar        string             `json:"avatar,omitempty"`
+}
+
+func moreOf(c *credential.Credential) rest {
+	r := rest{Documentation: c.Documentation, ClientName: c.ClientName, Home: c.Home, Avatar: c.Avatar}
+	if c.Limits != (credential.Limits{}) {
+		r.Limits = &c.Limits
+	}
+	return r
+}
+
+func encodeMore(c *credential.Credential) string {
+	r := moreOf(c)
+	if r == (rest{}) {
+		return "{}"
+	}
+	b, err := json.Marshal(r)
+	if err != nil {
+		panic("store: " + err.Error())
+	}
+	return string(b)
+}
+
+// more scans what encodeMore has written.
+type more struct{ to *credential.Credential }
+
+func (m more) Scan(v any) error {
+	var r rest
+	if err := unmarshal(v, "{}", &r); err != nil {
+		return err
+	}
+	m.to.Documentation, m.to.ClientName, m.to.Home, m.to.Avatar = r.Documentation, r.ClientName, r.Home, r.Avatar
+	m.to.Limits = credential.Limits{}
+	if r.Limits != nil {
+		m.to.Limits = *r.Limits
+	}
+	return nil
 }
 
 // encodeProofs writes proofs with their times as every other time is kept: UTC, microseconds.

@@ -178,6 +178,8 @@ func (d *sqliteDB) has(column, param string) string {
 	return "EXISTS (SELECT 1 FROM json_each(" + column + ") WHERE value = " + param + ")"
 }
 
+func (d *sqliteDB) each(list, alias string) string { return "json_each(" + list + ") AS " + alias }
+
 // limit gives no deadline: the driver would need a goroutine for each statement
 // to watch it, and a statement on a file ends by itself.
 func (d *sqliteDB) limit() (context.Context, context.CancelFunc) {

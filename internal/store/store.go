@@ -56,6 +56,7 @@ type Store struct {
 	point   *sql.DB // look-ups and the feed: short statements only, so that lists never delay them
 	lookup  *sql.Stmt
 	named   *sql.Stmt
+	foreign *sql.Stmt
 	tail    *sql.Stmt
 	byRef   *sql.Stmt
 	policy  atomic.Pointer[policy]
@@ -150,6 +151,9 @@ func (s *Store) prepare(ctx context.Context) (err error) {
 		return s.fault(err)
 	}
 	if s.tail, err = s.point.PrepareContext(ctx, sinceSQL); err != nil {
+		return s.fault(err)
+	}
+	if s.foreign, err = s.point.PrepareContext(ctx, foreignSQL); err != nil {
 		return s.fault(err)
 	}
 	if s.byRef, err = s.point.PrepareContext(ctx, principalSQL); err != nil {

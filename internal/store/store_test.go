@@ -47,6 +47,11 @@ func device(n int) credential.Principal {
 	return credential.Principal{ID: fmt.Sprintf("P%011d", n), Org: "default", Kind: credential.Device, Name: fmt.Sprintf("pump-%d", n), CreatedAt: day}
 }
 
+// tenant makes an organisation.
+func tenant(name string) credential.PutOrg {
+	return credential.PutOrg{Org: credential.Org{Name: name, Description: "d", Resources: []string{"http:/" + name + "/**"}, CreatedAt: day}}
+}
+
 func token(n int, of credential.Principal) credential.Credential {
 	return credential.Credential{
 		ID: fmt.Sprintf("%012d", n), Org: of.Org, Kind: credential.DeviceToken, Principal: of.ID, Name: "token",
@@ -167,7 +172,8 @@ func TestPrincipals(t *testing.T) {
 		refused(t, s, credential.Exists, credential.CreatePrincipal{Principal: again})
 		refused(t, s, credential.Exists, credential.CreatePrincipal{Principal: p}) // ids are never given out again
 		again.Org = "other"
-		commit(t, s, credential.CreatePrincipal{Principal: again}) // the name is free there
+		refused(t, s, credential.Conflict, credential.CreatePrincipal{Principal: again}) // there is no such organisation
+		commit(t, s, tenant("other"), credential.CreatePrincipal{Principal: again})      // the name is free there
 
 		p.Description, p.Disabled, p.Roles, p.Attrs = "", true, nil, nil
 		commit(t, s, credential.UpdatePrincipal{Principal: p})

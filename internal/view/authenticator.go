@@ -9,7 +9,7 @@ import (
 // Authenticator is a member of a chain, as the API shows it. The types that ask nobody have none of the fields below "status".
 type Authenticator struct {
 	ID           string    `json:"id" example:"7Gq0bXv2LmNp"`
-	Type         string    `json:"type" enum:"token,certificate,scram,scram_rest,http"`
+	Type         string    `json:"type" enum:"token,certificate,scram,password,scram_rest,http"`
 	Listener     string    `json:"listener" example:"default" doc:"Name of an MQTT listener, or prefix of an HTTP route"`
 	Enable       bool      `json:"enable"`
 	Precondition string    `json:"precondition" doc:"Variform; it is asked only where this is true. Empty: always"`
@@ -89,14 +89,14 @@ func FromAuthenticator(a credential.Authenticator, b *credential.Backend) Authen
 
 // NewAuthenticator asks for an authenticator; it is the body of POST.
 type NewAuthenticator struct {
-	Type     string `json:"type" enum:"token,certificate,scram,scram_rest,http" example:"scram_rest"`
+	Type     string `json:"type" enum:"token,certificate,scram,password,scram_rest,http" example:"scram_rest"`
 	Listener string `json:"listener,omitempty" default:"default" example:"default" doc:"Name of an MQTT listener, or prefix of an HTTP route"`
 	AuthenticatorSettings
 }
 
 // PutAuthenticator is what PUT writes of an authenticator. What is left out gets its default. Type and listener may be repeated, not changed.
 type PutAuthenticator struct {
-	Type     string `json:"type,omitempty" enum:"token,certificate,scram,scram_rest,http"`
+	Type     string `json:"type,omitempty" enum:"token,certificate,scram,password,scram_rest,http"`
 	Listener string `json:"listener,omitempty"`
 	AuthenticatorSettings
 	ReadOnly

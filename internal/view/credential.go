@@ -14,13 +14,14 @@ const (
 	StatusExpired     = "expired"
 	StatusRevoked     = "revoked"
 	StatusNotYetValid = "not_yet_valid"
+	StatusPending     = "pending"
 )
 
 // CredentialView is a credential as the API shows it. It holds no secret and no hash of one.
 type CredentialView struct {
 	ID               string    `json:"id" example:"7Gq0bXv2LmNp"`
 	Org              string    `json:"org" example:"default"`
-	Kind             string    `json:"kind" enum:"device_token,certificate,scram,api_key,pat"`
+	Kind             string    `json:"kind" enum:"device_token,certificate,scram,api_key,pat,app_key,password,session"`
 	Principal        string    `json:"principal" example:"pump-1" doc:"Name of the principal"`
 	PrincipalID      string    `json:"principal_id" example:"P3kT9qLmZ0aB"`
 	PrincipalKind    string    `json:"principal_kind,omitempty" enum:"user,service,device"`
@@ -30,9 +31,18 @@ type CredentialView struct {
 	AllowedIPs       []string  `json:"allowed_ips" nullable:"false" doc:"None means anywhere"`
 	Tags             []string  `json:"tags" nullable:"false"`
 	Project          string    `json:"project,omitempty"`
+	Owner            string    `json:"owner,omitempty" doc:"Name of the user who answers for it"`
+	Resources        []string  `json:"resources,omitempty" nullable:"false" doc:"What it is held to; none means all that the rules allow"`
+	Limits           *Limits   `json:"limits,omitempty"`
+	Documentation    string    `json:"documentation,omitempty" doc:"Application keys"`
+	ClientName       string    `json:"client_name,omitempty" doc:"Application keys"`
+	Home             string    `json:"home,omitempty" doc:"Application keys: where a session begins"`
+	Avatar           bool      `json:"avatar,omitempty" doc:"Application keys: there is a picture"`
+	Admin            bool      `json:"admin,omitempty" doc:"Application keys: the user is an administrator"`
+	Parent           string    `json:"parent,omitempty" doc:"Sessions: id of the credential that it was made with"`
 	Username         string    `json:"username,omitempty" doc:"SCRAM: the name to log in with"`
 	Algorithm        string    `json:"algorithm,omitempty" enum:"sha256,sha512" doc:"SCRAM: sha256 is SCRAM-SHA-256, sha512 is SCRAM-SHA-512"`
-	Status           string    `json:"status" enum:"active,quarantined,expired,revoked,not_yet_valid"`
+	Status           string    `json:"status" enum:"active,quarantined,expired,revoked,not_yet_valid,pending"`
 	CreatedAt        time.Time `json:"created_at"`
 	CreatedBy        string    `json:"created_by,omitempty"`
 	NotBefore        time.Time `json:"not_before,omitzero"`
@@ -41,9 +51,35 @@ type CredentialView struct {
 	QuarantineReason string    `json:"quarantine_reason,omitempty"`
 	RevokedAt        time.Time `json:"revoked_at,omitzero"`
 	RevokeReason     string    `json:"revoke_reason,omitempty"`
+	FirstUsedAt      time.Time `json:"first_used_at,omitzero"`
 	LastUsedAt       time.Time `json:"last_used_at,omitzero" doc:"Absent: never; a few seconds late"`
 	Versions         []Version `json:"versions" nullable:"false" doc:"The newest first"`
 	Version          int64     `json:"version" doc:"Counts the changes; also the ETag"`
+
+	Suggestion *Suggestion `json:"suggestion,omitempty" doc:"In lists with with_suggestions: the narrower set of scopes that would have been enough"`
+}
+
+// Limits bound how much a credential is used; 0 or absent is no bound.
+type Limits struct {
+	PerSecond int   `json:"per_second,omitempty" minimum:"0" maximum:"1000000" doc:"Requests"`
+	Burst     int   `json:"burst,omitempty" minimum:"0" maximum:"1000000" doc:"Requests that may come at once; per_second if not said"`
+	PerMonth  int64 `json:"per_month,omitempty" minimum:"0" maximum:"1000000000000" doc:"Requests in a calendar month, UTC"`
+}
+
+// From converts; nil is no bound.
+func (l *Limits) From() credential.Limits {
+	if l == nil {
+		return credential.Limits{}
+	}
+	return credential.Limits(*l)
+}
+
+func fromLimits(l credential.Limits) *Limits {
+	if l == (credential.Limits{}) {
+		return nil
+	}
+	v := Limits(l)
+	return &v
 }
 
 // Version is one version of what a credential proves itself with, and its use (R06).
@@ -62,7 +98,8 @@ type Version struct {
 // FromListed converts a credential of a list; the use of single versions is not known there.
 func FromListed(l credential.Listed, now time.Time) CredentialView {
 	v := FromCredential(l.Credential, l.PrincipalName, l.PrincipalKind, now)
-	v.LastUsedAt = instant(l.LastUsedAt)
+	v.FirstUsedAt, v.LastUsedAt, v.Owner = instant(l.FirstUsedAt), instant(l.LastUsedAt), l.OwnerName
+	v.Admin = l.Admin
 	return v
 }
 
@@ -73,10 +110,15 @@ func FromCredential(c credential.Credential, principal string, kind credential.P
 		Principal: principal, PrincipalID: c.Principal, PrincipalKind: string(kind),
 		Name: c.Name, Description: c.Description, Scopes: list(c.Scopes),
 		AllowedIPs: FormatNetworks(c.Networks), Tags: list(c.Tags), Project: c.Project,
-		Username: c.Username, Algorithm: c.Algorithm,
-		Status: StatusOf(&c, now), CreatedAt: instant(c.CreatedAt), CreatedBy: c.CreatedBy,
+		Resources: c.Resources, Limits: fromLimits(c.Limits), Documentation: c.Documentation, ClientName: c.ClientName, Home: c.Home,
+		Avatar: c.Avatar != "", Parent: c.Parent,
+		Algorithm: c.Algorithm,
+		Status:    StatusOf(&c, now), CreatedAt: instant(c.CreatedAt), CreatedBy: c.CreatedBy,
 		NotBefore: instant(c.NotBefore), ExpiresAt: instant(c.ExpiresAt),
 		Version: c.Version, Versions: make([]Version, len(c.Proofs)),
+	}
+	if c.Kind != credential.AppKey { // there it is its name once more
+		v.Username = c.Username
 	}
 	if c.State == credential.StateQuarantined {
 		v.QuarantinedAt, v.QuarantineReason = instant(c.EndedAt), c.EndReason
@@ -95,6 +137,9 @@ func (v CredentialView) WithVersions(versions []Version) CredentialView {
 	for _, w := range versions {
 		if w.LastUsedAt.After(v.LastUsedAt) {
 			v.LastUsedAt = w.LastUsedAt
+		}
+		if f := w.FirstUsedAt; !f.IsZero() && (v.FirstUsedAt.IsZero() || f.Before(v.FirstUsedAt)) {
+			v.FirstUsedAt = f
 		}
 	}
 	return v
@@ -124,6 +169,8 @@ func StatusOf(c *credential.Credential, now time.Time) string {
 		return StatusExpired
 	case now.Before(c.NotBefore):
 		return StatusNotYetValid
+	case c.State == credential.StatePending:
+		return StatusPending
 	case c.State == credential.StateQuarantined:
 		return StatusQuarantined
 	}
@@ -132,22 +179,30 @@ func StatusOf(c *credential.Credential, now time.Time) string {
 
 // NewCredential asks for a credential.
 type NewCredential struct {
-	Kind        string    `json:"kind" enum:"device_token,certificate,scram,api_key,pat" example:"device_token"`
+	Kind        string    `json:"kind" enum:"device_token,certificate,scram,api_key,pat,app_key" example:"device_token"`
 	Principal   string    `json:"principal" example:"pump-1" doc:"Name or id"`
 	Name        string    `json:"name,omitempty" example:"field unit"`
 	Description string    `json:"description,omitempty"`
 	Scopes      []string  `json:"scopes,omitempty" nullable:"false" doc:"None means all of the principal's"`
-	TTL         string    `json:"ttl,omitempty" example:"90d" doc:"How long it is valid: 90m, 12h, 1095d. At most one of ttl and expires_at"`
+	TTL         string    `json:"ttl,omitempty" example:"90d" doc:"How long it is valid: 90m, 12h, 1095d, or never. At most one of ttl and expires_at"`
 	ExpiresAt   time.Time `json:"expires_at,omitzero"`
 	NotBefore   time.Time `json:"not_before,omitzero"`
 	AllowedIPs  []string  `json:"allowed_ips,omitempty" nullable:"false" example:"[\"10.1.0.0/16\"]" doc:"Networks or addresses it may come from; none means anywhere"`
 	Tags        []string  `json:"tags,omitempty" nullable:"false"`
 	Project     string    `json:"project,omitempty"`
+	Owner       string    `json:"owner,omitempty" doc:"Name or id of the user who answers for it; without it the caller, if that is a user"`
+	Resources   []string  `json:"resources,omitempty" nullable:"false" example:"[\"http:/db/query/orders/**\",\"mqtt:sensors/hall-3/#\"]" doc:"Holds it to these, whatever the rules allow; none: no bound"`
+	Limits      *Limits   `json:"limits,omitempty"`
 	CSR         string    `json:"csr,omitempty" doc:"Certificate only: PKCS#10 request in PEM; without it Cardea makes the key pair"`
 	Username    string    `json:"username,omitempty" minLength:"1" doc:"SCRAM only: the name to log in with, 1 to 256 bytes, kept as SASLprep has it (RFC 4013); unique in the organisation. Without it the principal's name"`
 	Algorithm   string    `json:"algorithm,omitempty" enum:"sha256,sha512" doc:"SCRAM only; without it sha256"`
 	Password    Secret    `json:"password,omitempty" minLength:"1" doc:"SCRAM only: 8 to 256 bytes. Without it, and without keys, Cardea makes one"`
 	ScramKeys
+
+	AllowAdmin    bool   `json:"allow_admin,omitempty" doc:"Application keys: needed if the user is an administrator"`
+	Documentation string `json:"documentation,omitempty" doc:"Application keys"`
+	ClientName    string `json:"client_name,omitempty" doc:"Application keys"`
+	Home          string `json:"home,omitempty" doc:"Application keys: path that a session made on a page begins at"`
 }
 
 // ScramKeys are keys that were made of a password elsewhere (RFC 5802, 3): all three or none.
@@ -186,6 +241,13 @@ type PatchCredential struct {
 	Scopes      *[]string `json:"scopes,omitempty"`
 	Tags        *[]string `json:"tags,omitempty"`
 	AllowedIPs  *[]string `json:"allowed_ips,omitempty"`
+	Owner       *string   `json:"owner,omitempty"`
+	Resources   *[]string `json:"resources,omitempty"`
+	Limits      *Limits   `json:"limits,omitempty" doc:"Replaces all of them"`
+
+	Documentation *string `json:"documentation,omitempty"`
+	ClientName    *string `json:"client_name,omitempty"`
+	Home          *string `json:"home,omitempty"`
 }
 
 // Rotate asks for a new version. That of a SCRAM credential has the algorithm of the one before, and with a password its salt and
@@ -220,6 +282,33 @@ type Extended struct {
 // Revoke ends a credential for good.
 type Revoke struct {
 	Reason string `json:"reason,omitempty" example:"device was stolen"`
+}
+
+// Preview is what a request for a credential would make.
+type Preview struct {
+	Kind       string     `json:"kind"`
+	Principal  string     `json:"principal"`
+	Name       string     `json:"name,omitempty"`
+	Scopes     []string   `json:"scopes" nullable:"false"`
+	AllowedIPs []string   `json:"allowed_ips" nullable:"false"`
+	Owner      string     `json:"owner,omitempty"`
+	Resources  []string   `json:"resources,omitempty" nullable:"false"`
+	Limits     *Limits    `json:"limits,omitempty"`
+	NotBefore  time.Time  `json:"not_before,omitzero"`
+	ExpiresAt  time.Time  `json:"expires_at,omitzero" doc:"Absent: never"`
+	Approval   bool       `json:"approval" doc:"Somebody else would have to approve it before it works"`
+	Policy     KindPolicy `json:"policy" doc:"That it was held to"`
+	Warnings   []string   `json:"warnings,omitempty" nullable:"false"`
+}
+
+// Approve makes a pending credential work.
+type Approve struct {
+	Reason string `json:"reason,omitempty" example:"for the nightly export"`
+}
+
+// Deny ends a pending credential for good.
+type Deny struct {
+	Reason string `json:"reason" minLength:"1" example:"ask for the export's scopes alone"`
 }
 
 // Quarantine takes from a credential, until it is released, all but what the scope "quarantine" allows.

@@ -52,29 +52,8 @@ func badDuration(s string) error {
 	return fmt.Errorf("%q is not a length of time such as 90m, 12h or 1095d", s)
 }
 
-// FormatDuration writes a length so that [ParseDuration] reads it back: whole
-// days as "1095d", the rest as Go does but without zero parts: "1d12h".
-func FormatDuration(d time.Duration) string {
-	if d < day {
-		return shorten(d.String())
-	}
-	s := strconv.FormatInt(int64(d/day), 10) + "d"
-	if d %= day; d != 0 {
-		s += shorten(d.String())
-	}
-	return s
-}
-
-// shorten takes "0m" and "0s" off the end: "12h0m0s" is "12h".
-func shorten(s string) string {
-	if strings.HasSuffix(s, "m0s") {
-		s = s[:len(s)-2]
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = s[:len(s)-2]
-	}
-	return s
-}
+// FormatDuration writes a length so that [ParseDuration] reads it back.
+func FormatDuration(d time.Duration) string { return credential.FormatDuration(d) }
 
 // ParseTTL is [ParseDuration] for a field of a request; an empty one is 0, a
 // written zero is a problem.

@@ -100,6 +100,7 @@ type PutRole struct {
 type Route struct {
 	Prefix    string    `json:"prefix" example:"/db/"`
 	Upstream  string    `json:"upstream" example:"http://127.0.0.1:8086"`
+	QueryKey  bool      `json:"query_key,omitempty" doc:"?appKey= is taken on it, with a warning at each use"`
 	Source    string    `json:"source" enum:"flag,file,api" doc:"Only those of the API can be changed here"`
 	CreatedAt time.Time `json:"created_at,omitzero"`
 	Version   int64     `json:"version,omitempty" doc:"Counts the changes; also the ETag"`
@@ -107,11 +108,12 @@ type Route struct {
 
 // FromRoute converts.
 func FromRoute(r credential.Route) Route {
-	return Route{Prefix: r.Prefix, Upstream: r.Upstream, Source: r.Source, CreatedAt: instant(r.CreatedAt), Version: r.Version}
+	return Route{Prefix: r.Prefix, Upstream: r.Upstream, QueryKey: r.QueryKey, Source: r.Source, CreatedAt: instant(r.CreatedAt), Version: r.Version}
 }
 
 // NewRoute asks for a route, or for another upstream of one.
 type NewRoute struct {
 	Prefix   string `json:"prefix" example:"/db/" doc:"Path prefix that begins and ends with /"`
 	Upstream string `json:"upstream" example:"http://127.0.0.1:8086"`
+	QueryKey bool   `json:"query_key,omitempty" doc:"Take ?appKey= on it, for old clients: logs and histories keep what stands in a URL"`
 }

@@ -53,6 +53,7 @@ type WhoAmI struct {
 	Principal     string    `json:"principal" example:"ops"`
 	PrincipalKind string    `json:"principal_kind,omitempty" example:"service"`
 	Credential    string    `json:"credential,omitempty" example:"7Gq0bXv2LmNp"`
+	Session       string    `json:"session,omitempty" example:"4bVn1sYc8QwE" doc:"The session that it came with; credential is then what that was made with"`
 	Kind          string    `json:"kind,omitempty" example:"api_key"`
 	Scopes        []string  `json:"scopes" nullable:"false"`
 	ExpiresAt     time.Time `json:"expires_at,omitzero"`

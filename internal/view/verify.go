@@ -33,7 +33,7 @@ type Explanation struct {
 
 // Look is one rule and what became of it.
 type Look struct {
-	Side    string `json:"side" enum:"principal,credential" doc:"Whose rule it is"`
+	Side    string `json:"side" enum:"principal,credential,resources,project,organisation" doc:"Whose rule it is; the last three are what the credential, its project and its organisation are held to"`
 	Scope   string `json:"scope"`
 	Rule    Rule   `json:"rule"`
 	Matches bool   `json:"matches"`

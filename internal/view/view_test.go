@@ -225,3 +225,54 @@ func TestParseHex(t *testing.T) {
 		}
 	}
 }
+
+// H12: only what is blank is anywhere; whatever else a whitelist is, it is networks, or it is refused.
+func FuzzWhitelist(f *testing.F) {
+	for _, s := range []string{`""`, `" "`, `[]`, `"10.0.0.0/8, ::1"`, `["10.0.0.1"]`, `","`, `"10.0.0.1,"`, `[""]`, `null`, `"*"`, `7`, `{}`, `"10.0.0.1-10.0.0.9"`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var l view.Whitelist
+		if json.Unmarshal([]byte(text), &l) != nil {
+			return
+		}
+		var p credential.Problems
+		nets := l.Parse("ip_whitelist", &p)
+		if len(p) > 0 || len(nets) > 0 {
+			return
+		}
+		var list []string
+		var one string
+		if json.Unmarshal([]byte(text), &list) == nil && len(list) == 0 || json.Unmarshal([]byte(text), &one) == nil && strings.TrimSpace(one) == "" {
+			return
+		}
+		t.Errorf("%q is anywhere", text)
+	})
+}
+
+func TestWhitelist(t *testing.T) {
+	for text, want := range map[string]string{
+		`""`: "", `"  "`: "", `[]`: "", `"10.1.0.0/16, 192.0.2.7"`: "10.1.0.0/16 192.0.2.7/32", `["10.1.0.0/16", " ::1 "]`: "10.1.0.0/16 ::1/128",
+		`","`: "w[0] w[1]", `"10.0.0.1,"`: "w[1]", `"x,10.0.0.1,10.0.0.1/8"`: "w[0] w[2]", `[""]`: "w[0]", `7`: "error", `{"a":1}`: "error", `[7]`: "error",
+	} {
+		var l view.Whitelist
+		var p credential.Problems
+		if err := json.Unmarshal([]byte(text), &l); err != nil {
+			if want != "error" {
+				t.Errorf("%s: %v", text, err)
+			}
+			continue
+		}
+		got := strings.Join(view.FormatNetworks(l.Parse("w", &p)), " ")
+		if len(p) > 0 {
+			var at []string
+			for _, f := range p {
+				at = append(at, f.Field)
+			}
+			got = strings.Join(at, " ")
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}

@@ -70,7 +70,7 @@ func New(t testing.TB, routes ...credential.Route) *Foundation {
 	go func() { defer close(done); f.Gate.Run(run) }()
 	t.Cleanup(func() { cancel(); <-done; f.Gate.Close() })
 	must(f.Gate.Await(ctx))
-	f.Authority, err = authority.New(authority.Config{Store: s, Gate: f.Gate, Ring: ring, CA: issuer, Sources: f.Sources})
+	f.Authority, err = authority.New(authority.Config{Store: s, Gate: f.Gate, Ring: ring, CA: issuer, Sources: f.Sources, Notifier: Notices{f.Sources}})
 	must(err)
 	return f
 }
@@ -109,3 +109,22 @@ func (f *Foundation) Put(t testing.TB, a credential.Authenticator) {
 		t.Fatal(err)
 	}
 }
+
+// Notices sends notices as the server does, without mail.
+type Notices struct{ *outbound.Client }
+
+// NewSecret implements [credential.Notifier].
+func (Notices) NewSecret() string { return outbound.NewWebhookSecret() }
+
+// Deliver implements [credential.Notifier].
+func (n Notices) Deliver(ctx context.Context, d *credential.Dispatch) credential.Delivered {
+	return n.Webhook(ctx, d)
+}
+
+// Mail implements [credential.Notifier].
+func (Notices) Mail(context.Context, string, string, string) error {
+	return credential.Errorf(credential.Down, "there is no mail server")
+}
+
+// HasMail implements [credential.Notifier].
+func (Notices) HasMail() bool { return false }
