@@ -197,7 +197,7 @@ func newShell(t *testing.T, dir, path, root string) *shell {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	cmd := exec.CommandContext(ctx, "bash", "--noprofile", "--norc")
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "PATH="+path+":"+os.Getenv("PATH"), "CARDEA_SOURCE="+root, "LC_ALL=C.UTF-8")
+	cmd.Env = append(os.Environ(), "PATH="+path+":"+os.Getenv("PATH"), "CARDEA_SOURCE="+root, "LC_ALL=C.UTF-8", "XDG_CONFIG_HOME="+filepath.Join(dir, ".config"))
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
