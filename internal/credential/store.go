@@ -158,7 +158,7 @@ type Outbox interface {
 	Enqueue(ctx context.Context, d []Delivery, seq int64) error
 	// Looked returns up to which event was looked at.
 	Looked(ctx context.Context) (int64, error)
-	// Due returns deliveries that wait and whose time has come, the oldest first.
+	// Due returns deliveries that wait and whose time has come, the oldest first; of each webhook no more than a few.
 	Due(ctx context.Context, now time.Time, limit int) ([]Delivery, error)
 	// Settle writes what became of an attempt.
 	Settle(ctx context.Context, d Delivery) error

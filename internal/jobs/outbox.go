@@ -50,6 +50,7 @@ const (
 	tellAtOnce  = 8   // webhooks that are told at the same time
 	tellDue     = 200
 	tellTime    = 40 * time.Second // for one attempt
+	tellTurn    = 10 * time.Second // for one webhook at a time
 	mailWebhook = "mailto:"        // begins a webhook's URL, and stands for a webhook where a person is told
 )
 
@@ -209,9 +210,14 @@ func (t *Teller) deliver(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// tell tries the deliveries of one webhook. After one that got no answer the others wait: they would not get one either.
+// tell tries the deliveries of one webhook. After one that was not taken, or when they take long, the others wait for the next time, so that a
+// receiver in trouble is not flooded and holds up nobody.
 func (t *Teller) tell(ctx context.Context, id string, hook *credential.Webhook, list []credential.Delivery) error {
+	began := time.Now()
 	for _, d := range list {
+		if time.Since(began) > tellTurn {
+			return nil
+		}
 		out := t.attempt(ctx, id, hook, &d)
 		if ctx.Err() != nil {
 			return nil // the server stops: the attempt does not count
@@ -219,7 +225,7 @@ func (t *Teller) tell(ctx context.Context, id string, hook *credential.Webhook, 
 		if err := t.settle(ctx, hook, d, out); err != nil {
 			return err
 		}
-		if !out.OK && out.Status == 0 {
+		if !out.OK && out.Retry {
 			return nil
 		}
 	}

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -210,5 +211,22 @@ func TestRotatedSecrets(t *testing.T) {
 	h.once()
 	if r.bad != 1 || len(r.told) != 3 {
 		t.Errorf("with the new secret: %d told, %d signed badly", len(r.told), r.bad)
+	}
+}
+
+// One that does not answer, with much that waits for it, holds up no other.
+func TestOneInTroubleHoldsUpNobody(t *testing.T) {
+	h, down, up := newTelling(t), newReceiver(t), newReceiver(t)
+	h.hook(down, "principal.create")
+	for i := range 250 {
+		h.device(fmt.Sprint("old-", i))
+	}
+	down.set(func() { down.status = 500 })
+	h.once()
+	h.hook(up, "principal.create")
+	h.device("new")
+	h.once()
+	if len(up.told) != 1 || len(down.ids) > 3 {
+		t.Errorf("one was told %d times, the other was asked %d times", len(up.told), len(down.ids))
 	}
 }

@@ -105,11 +105,15 @@ func (s *Store) Looked(ctx context.Context) (int64, error) {
 	return strconv.ParseInt(value, 10, 64)
 }
 
-// Due implements [credential.Outbox].
+// Due implements [credential.Outbox]. Of one webhook it returns a few, so that one that does not answer holds up no other.
 func (s *Store) Due(ctx context.Context, now time.Time, limit int) ([]credential.Delivery, error) {
-	return queryList(ctx, s, scanDelivery, "SELECT "+deliveryColumns+" FROM deliveries WHERE state = 'waiting' AND next_at <= $1 ORDER BY next_at, seq, webhook LIMIT $2",
-		micros(now), page(limit))
+	return queryList(ctx, s, scanDelivery, "SELECT "+deliveryColumns+" FROM (SELECT "+deliveryColumns+
+		", row_number() OVER (PARTITION BY webhook ORDER BY next_at, seq) AS place FROM deliveries WHERE state = 'waiting' AND next_at <= $1) d"+
+		" WHERE place <= $2 ORDER BY next_at, seq LIMIT $3", micros(now), dueOfOne, page(limit))
 }
+
+// dueOfOne is how many deliveries of one webhook are due at the same time.
+const dueOfOne = 20
 
 // Settle implements [credential.Outbox].
 func (s *Store) Settle(ctx context.Context, d credential.Delivery) error {
