@@ -178,6 +178,14 @@ func TestImportIsKilled(t *testing.T) {
 	}
 	verifyLog(t, k)
 
+	// a run that was cut after the server had finished is told so: no second import begins
+	if _, stderr, code := k.CLI(importArgs(file, "--results", results)...); code != exitFailure || !strings.Contains(stderr, "was finished before") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	if _, err := ask(k.Socket(), http.MethodGet, pathImports, nil, &list); err != nil || len(list.Items) != 1 {
+		t.Errorf("%+v, %v", list, err)
+	}
+
 	// and once more: nothing changes
 	if _, stderr, code := k.CLI(importArgs(file)...); code != exitFailure {
 		t.Error(stderr)

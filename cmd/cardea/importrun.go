@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -11,6 +12,7 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"time"
 
@@ -102,6 +104,9 @@ func (r *importRun) do(ctx context.Context) error {
 	if r.dry {
 		r.im = view.Import{Name: r.file.name, Total: r.total}
 		return r.rows(ctx, 1)
+	}
+	if finished, err := r.finishedBefore(ctx); err != nil || finished {
+		return err
 	}
 	if err := r.c.post(ctx, pathImports, view.NewImport{Name: r.file.name, Digest: r.digest, Total: r.total}, &r.im); err != nil {
 		return err
@@ -324,6 +329,35 @@ func (r *importRun) openResults() error {
 	}
 	r.out = f
 	return r.resumeResults(head)
+}
+
+// finishedBefore reports whether the results that are there are those of a finished import of the same file: the last run may have ended
+// between the server's word for that and its own.
+func (r *importRun) finishedBefore(ctx context.Context) (bool, error) {
+	if r.results == "" {
+		return false, nil
+	}
+	f, err := os.OpenFile(r.results, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return false, nil // there are none, or openResults tells why they cannot be read
+	}
+	defer f.Close()
+	var head resultsHead
+	line, _ := bufio.NewReader(io.LimitReader(f, 4<<10)).ReadBytes('\n')
+	if json.Unmarshal(line, &head) != nil || head.Digest != r.digest || head.Import == "" {
+		return false, nil
+	}
+	var im view.Import
+	err = r.c.get(ctx, at(pathImport, head.Import), &im)
+	if isStatus(err, http.StatusNotFound) {
+		return false, nil
+	}
+	if err != nil || im.FinishedAt.IsZero() {
+		return false, err
+	}
+	r.im = im
+	fmt.Fprintf(r.a.err, "import %s of this file was finished before, and its results are in %s: to have every row looked at again, name another file\n", im.ID, r.results)
+	return true, nil
 }
 
 func (r *importRun) resumeResults(head []byte) error {

@@ -53,6 +53,7 @@ const (
 	pathFormats      = "/api/v1/formats"
 	pathFormat       = "/api/v1/formats/%s"
 	pathImports      = "/api/v1/imports"
+	pathImport       = "/api/v1/imports/%s"
 	pathImportRows   = "/api/v1/imports/%s/rows"
 	pathImportTry    = "/api/v1/imports/try"
 	pathImportFinish = "/api/v1/imports/%s/finish"
