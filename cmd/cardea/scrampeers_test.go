@@ -116,7 +116,8 @@ func scramEchoPaho(ctx context.Context, l scramLogin, topic string) error {
 	defer cancel(nil)
 	got := newArrivals()
 	conf := got.config()
-	conf.OnClientError = func(err error) { cancel(err) } // else it would wait for an AUTH on a connection that is lost
+	conf.OnClientError = func(err error) { cancel(err) }                                  // else it would wait for an AUTH on a connection that is lost
+	conf.OnServerDisconnect = func(d *paho.Disconnect) { cancel(cutError(d.ReasonCode)) } // whichever of the two Authenticate hears of first
 	client, a, err := l.connectPaho(ctx, conf)
 	if err != nil {
 		return err
