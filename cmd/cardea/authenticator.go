@@ -107,7 +107,7 @@ func (a *app) authCreate() *cobra.Command {
 				}
 			}
 			if body["type"] == nil {
-				return usagef("--type is missing: token, certificate, scram, scram_rest or http")
+				return usagef("--type is missing: token, certificate, scram, password, scram_rest or http")
 			}
 			if disable {
 				body["enable"] = false
@@ -115,7 +115,7 @@ func (a *app) authCreate() *cobra.Command {
 			return a.sendAuthenticator(cmd, http.MethodPost, pathAuths, body)
 		},
 	}
-	c.Flags().StringVar(&kind, "type", "", "`TYPE`: token, certificate, scram, scram_rest or http")
+	c.Flags().StringVar(&kind, "type", "", "`TYPE`: token, certificate, scram, password, scram_rest or http")
 	c.Flags().StringVar(&listener, "listener", "default", "`NAME` of the MQTT listener, or prefix of the HTTP route")
 	c.Flags().StringVar(&file, "file", "", "JSON `FILE` with how the REST service is asked; - is standard input")
 	c.Flags().StringVar(&precondition, "precondition", "", "Variform `EXPR`: it is asked only where that is true")

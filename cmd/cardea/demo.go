@@ -129,6 +129,9 @@ func (d *demo) make(ctx context.Context) (err error) {
 	if err := d.makeScram(ctx); err != nil {
 		return fmt.Errorf("the SCRAM credential of %s cannot be made; remove %s to begin anew: %w", demoService, d.data, err)
 	}
+	if err := d.makeAppKey(ctx); err != nil {
+		return fmt.Errorf("the application key of %s cannot be made; remove %s to begin anew: %w", demoUser, d.data, err)
+	}
 	if err := d.makeRows(); err != nil {
 		return err
 	}
@@ -229,6 +232,7 @@ func (d *demo) show(n *node) {
 		curl+" -i "+query)
 	d.showMQTT(n, curl+" "+bearer(d.token(demoDevice))+" "+counts)
 	d.showScram(cardea)
+	d.showAppKey(curl, base, cardea)
 	section(w, "a key of your own: make it, use it, see it, end it",
 		cardea+" key gen myapp01 --output ./myapp01",
 		curl+" -H \"Authorization: Bearer $(cat ./myapp01_token)\" "+query,

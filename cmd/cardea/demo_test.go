@@ -94,6 +94,9 @@ func paste(t *testing.T, dir, line string) {
 		_ = os.WriteFile(filepath.Join(dir, "deleted"), nil, 0o600)
 	case strings.Contains(line, " key server-cert "):
 		want = []string{"Save certificate ./server.pem"}
+	case strings.Contains(line, " appkey list"):
+		want = []string{demoAppKey}
+	case strings.Contains(line, " -b jar "): // the session of an application key
 	case strings.Contains(line, " audit list"):
 		want = []string{"credential.create"}
 	case strings.Contains(line, "/api/v1/principals"):

@@ -216,7 +216,7 @@ func setField(row *view.ImportRow, field, cell string) string {
 		if err != nil || n < 0 || field != "per_month" && n > 1<<30 {
 			return "is no number of requests"
 		}
-		limits := view.Limits{}
+		limits := view.RowLimits{}
 		if row.Limits != nil {
 			limits = *row.Limits
 		}
@@ -322,7 +322,7 @@ func decodeField(dec *json.Decoder, row *view.ImportRow, name string) string {
 		*listFields[name](row) = items
 	case name == "limits":
 		var raw json.RawMessage
-		var limits *view.Limits
+		var limits *view.RowLimits
 		if dec.Decode(&raw) != nil {
 			return "is no JSON object"
 		}

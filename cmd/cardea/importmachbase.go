@@ -48,6 +48,12 @@ func (a *app) importMachbase() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			file := machbaseFolder(args[0], firstOf(tokens, args[0]))
+			_, closer, err := file.open() // before anything is made for it
+			if err != nil {
+				return err
+			}
+			_ = closer.Close()
 			if !f.dry {
 				format := view.PutFormat{Scheme: "sha256", Bits: 128}
 				if err := c.call(cmd.Context(), http.MethodPut, at(pathFormat, machbaseFormat), format, nil); err != nil {
@@ -59,7 +65,7 @@ func (a *app) importMachbase() *cobra.Command {
 				f.options.Roles = []string{credential.RoleDevice}
 			}
 			f.note = noteMachbase
-			return a.runImport(cmd.Context(), machbaseFolder(args[0], firstOf(tokens, args[0])), f)
+			return a.runImport(cmd.Context(), file, f)
 		},
 	}
 	f.addCommon(c)

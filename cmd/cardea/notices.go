@@ -50,11 +50,11 @@ func (n *node) makeTeller(by credential.Notifier) (err error) {
 }
 
 // CheckWebhook implements [credential.Notifier].
-func (n *notifier) CheckWebhook(url string, p *credential.Problems) {
+func (n *notifier) CheckWebhook(url string, abroad bool, p *credential.Problems) {
 	address, isMail := strings.CutPrefix(url, "mailto:")
 	switch {
 	case !isMail:
-		n.client.CheckWebhook(url, p)
+		n.client.CheckWebhook(url, abroad, p)
 	case n.mailer == nil:
 		p.Add("url", "is mail, and this Cardea has no mail server: start it with --smtp-url and --smtp-from")
 	default:

@@ -31,9 +31,9 @@ func (a *app) routeList() *cobra.Command {
 			return a.show(list, func(w io.Writer) error {
 				cells := make([][]string, len(list))
 				for i, r := range list {
-					cells[i] = []string{r.Prefix, r.Upstream, r.Source}
+					cells[i] = []string{r.Prefix, r.Upstream, r.Source, yesOr(r.QueryKey)}
 				}
-				return table(w, []string{"PREFIX", "UPSTREAM", "SOURCE"}, cells)
+				return table(w, []string{"PREFIX", "UPSTREAM", "SOURCE", "QUERY KEY"}, cells)
 			})
 		},
 	}
@@ -50,7 +50,7 @@ func (a *app) routeAdd() *cobra.Command {
 			return a.act(cmd, http.MethodPost, pathRoutes, view.NewRoute{Prefix: args[0], Upstream: args[1], QueryKey: queryKey}, "added")
 		},
 	}
-	c.Flags().BoolVar(&queryKey, "query-key", false, "take application keys as ?appKey= too, for old clients; each use is a warning")
+	c.Flags().BoolVar(&queryKey, "query-key", false, "take application keys as ?appKey= too, for old clients; each use is a warning in the log, and each hour of a key an event")
 	return c
 }
 
@@ -64,4 +64,12 @@ func (a *app) routeDel() *cobra.Command {
 			return a.act(cmd, http.MethodDelete, pathRoutes+"?"+query("prefix", args[0]).Encode(), nil, "deleted")
 		},
 	}
+}
+
+// yesOr is how a switch is shown: a dash is easily passed over, and what is on is not.
+func yesOr(on bool) string {
+	if on {
+		return "yes"
+	}
+	return "-"
 }

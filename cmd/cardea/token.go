@@ -27,7 +27,7 @@ func (a *app) tokenCreate() *cobra.Command {
 		Args:    exactly("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			request.Name = args[0]
-			if err := checkDuration("--ttl", request.TTL); err != nil {
+			if err := checkTTL("--ttl", request.TTL); err != nil {
 				return err
 			}
 			if request.ExpiresAt, err = parseTime("--expires-at", expires); err != nil {
@@ -43,7 +43,7 @@ func (a *app) tokenCreate() *cobra.Command {
 	f.StringVar(&request.Description, "description", "", "`TEXT` for people; where tokens need an approval, why you need it")
 	f.StringArrayVar(&request.Scopes, "scope", nil, "`NAME` of a scope that it may use (repeatable; none: all that you may)")
 	f.StringArrayVar(&request.Resources, "resource", nil, "`PROTO:RESOURCE` that it is held to (repeatable; none: no bound)")
-	f.StringVar(&request.TTL, "ttl", "", "how long it is valid: a `DURATION` such as 30d")
+	f.StringVar(&request.TTL, "ttl", "", "how long it is valid: a `DURATION` such as 30d, or never where the policy allows it")
 	f.StringVar(&expires, "expires-at", "", "until when it is valid: a `TIME` such as 2027-01-31T00:00:00Z")
 	f.StringArrayVar(&request.AllowedIPs, "allowed-ip", nil, "`CIDR` or address it may come from (repeatable; none: anywhere)")
 	f.StringArrayVar(&request.Tags, "tag", nil, "`TEXT` to find it by (repeatable)")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -82,7 +83,7 @@ func (a *app) webhookList() *cobra.Command {
 			return a.show(list, func(w io.Writer) error {
 				cells := make([][]string, len(list))
 				for i, h := range list {
-					cells[i] = []string{h.ID, h.URL, strings.Join(h.Types, " "), strconv.FormatBool(h.Enabled), h.Trouble}
+					cells[i] = []string{h.ID, h.URL, cmp.Or(strings.Join(h.Types, " "), "all"), strconv.FormatBool(h.Enabled), h.Trouble}
 				}
 				return table(w, []string{"ID", "URL", "TYPES", "ENABLED", "TROUBLE"}, cells)
 			})

@@ -91,10 +91,7 @@ func (s *server) makingAppKeys() {
 		id: "createApplicationKey", method: http.MethodPost, path: "/app-keys", summary: "Make an application key of a user",
 		right: "credentials:create on /credentials/USER", status: http.StatusCreated, example: `{"name":"line-7","user":"alice","ip_whitelist":"10.1.0.0/16"}`,
 	}, func(ctx context.Context, c *caller, in *newAppKeyIn) (*issuedOut, error) {
-		n, err := newAppKey(in.Body)
-		if err != nil {
-			return nil, err
-		}
+		n := newAppKey(in.Body)
 		n.Idempotency = in.Key
 		i, err := auth.CreateCredential(ctx, c.Caller, n)
 		out, err := s.issued(i, asNamed(err))
@@ -177,14 +174,15 @@ func (s *server) changingAppKeys() {
 	})
 }
 
-func newAppKey(b view.NewAppKey) (authority.NewCredential, error) {
+func newAppKey(b view.NewAppKey) authority.NewCredential {
 	var p credential.Problems
 	n := authority.NewCredential{
 		Kind: credential.AppKey, Principal: b.User, Name: b.Name, Description: b.Description, Scopes: b.Scopes, Tags: b.Tags, Project: b.Project,
 		Networks: b.IPWhitelist.Parse("ip_whitelist", &p), ExpiresAt: b.ExpirationDate,
 		AllowAdmin: b.AllowAdmin, Documentation: b.Documentation, ClientName: b.ClientName, Home: b.Home,
 	}
-	return n, p.Err()
+	n.Unread = p
+	return n
 }
 
 func revealed(r authority.Revealed, err error) (*revealedOut, error) {

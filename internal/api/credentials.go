@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"net/netip"
 	"time"
@@ -105,10 +104,7 @@ func (s *server) issuing() {
 		right: "credentials:create on /credentials/PRINCIPAL", status: http.StatusCreated,
 		example: `{"kind":"device_token","principal":"pump-1","ttl":"90d","allowed_ips":["10.1.0.0/16"]}`,
 	}, func(ctx context.Context, c *caller, in *newCredentialIn) (*issuedOut, error) {
-		n, err := newCredential("", in.Body)
-		if err != nil {
-			return nil, err
-		}
+		n := newCredential(in.Body)
 		n.Idempotency = in.Key
 		i, err := auth.CreateCredential(ctx, c.Caller, n)
 		return s.issued(i, err)
@@ -117,10 +113,7 @@ func (s *server) issuing() {
 		id: "previewCredential", method: http.MethodPost, path: "/credentials/preview", summary: "Say what would be issued, and make nothing",
 		right: "credentials:create on /credentials/PRINCIPAL", example: `{"kind":"pat","principal":"alice","ttl":"90d"}`,
 	}, func(ctx context.Context, c *caller, in *previewIn) (*previewOut, error) {
-		n, err := newCredential("", in.Body)
-		if err != nil {
-			return nil, err
-		}
+		n := newCredential(in.Body)
 		p, err := auth.PreviewCredential(ctx, c.Caller, n)
 		if err != nil {
 			return nil, err
@@ -132,10 +125,7 @@ func (s *server) issuing() {
 		right: "credentials:create on /credentials/PRINCIPAL, for each", status: http.StatusCreated,
 		example: `{"credentials":[{"kind":"device_token","principal":"pump-1"}]}`,
 	}, func(ctx context.Context, c *caller, in *newCredentialsIn) (*issuedListOut, error) {
-		list, err := newCredentials(in.Body, in.Key)
-		if err != nil {
-			return nil, err
-		}
+		list := newCredentials(in.Body, in.Key)
 		made, err := auth.CreateCredentials(ctx, c.Caller, list)
 		return answer(view.IssuedList{Items: view.NewPage(made, "", s.issuedView).Items}), err
 	})
@@ -305,47 +295,42 @@ func (s *server) ending() {
 	})
 }
 
-// newCredential converts a request; field is what its fields are in, with a final dot.
-func newCredential(field string, n view.NewCredential) (authority.NewCredential, error) {
+// newCredential converts a request. What cannot be read is left to the authority, which tells it with all else that is wrong.
+func newCredential(n view.NewCredential) authority.NewCredential {
 	var p credential.Problems
 	out := authority.NewCredential{
 		Kind: credential.Kind(n.Kind), Principal: n.Principal, Name: n.Name, Description: n.Description,
-		Scopes: n.Scopes, Networks: view.ParseNetworks(field+"allowed_ips", n.AllowedIPs, &p), Tags: n.Tags, Project: n.Project,
+		Scopes: n.Scopes, Networks: view.ParseNetworks("allowed_ips", n.AllowedIPs, &p), Tags: n.Tags, Project: n.Project,
 		NotBefore: n.NotBefore, ExpiresAt: n.ExpiresAt, CSR: []byte(n.CSR),
 		Username: n.Username, Algorithm: n.Algorithm, Password: authority.Password(n.Password.Reveal()), Iterations: n.Iterations,
 	}
 	if n.TTL == never {
 		out.Never, out.TTL = true, 0
 	} else {
-		out.TTL = view.ParseTTL(field+"ttl", n.TTL, &p)
+		out.TTL = view.ParseTTL("ttl", n.TTL, &p)
 	}
 	out.Owner, out.Resources, out.Limits = n.Owner, n.Resources, n.Limits.From()
 	out.AllowAdmin, out.Documentation, out.ClientName, out.Home = n.AllowAdmin, n.Documentation, n.ClientName, n.Home
-	out.Salt, out.StoredKey, out.ServerKey = scramKeys(field, n.ScramKeys, &p)
-	return out, p.Err()
+	out.Salt, out.StoredKey, out.ServerKey = scramKeys(n.ScramKeys, &p)
+	out.Unread = p
+	return out
 }
 
 // never is the ttl of what has no end.
 const never = "never"
 
-// scramKeys reads the keys of an import; field is as in [newCredential].
-func scramKeys(field string, k view.ScramKeys, p *credential.Problems) (salt, stored, server []byte) {
-	return view.ParseHex(field+"salt", k.Salt, p), view.ParseHex(field+"stored_key", k.StoredKey.Reveal(), p), view.ParseHex(field+"server_key", k.ServerKey.Reveal(), p)
+// scramKeys reads the keys of an import.
+func scramKeys(k view.ScramKeys, p *credential.Problems) (salt, stored, server []byte) {
+	return view.ParseHex("salt", k.Salt, p), view.ParseHex("stored_key", k.StoredKey.Reveal(), p), view.ParseHex("server_key", k.ServerKey.Reveal(), p)
 }
 
-// newCredentials names what is wrong with all of them.
-func newCredentials(b view.NewCredentials, key string) ([]authority.NewCredential, error) {
-	var p credential.Problems
+func newCredentials(b view.NewCredentials, key string) []authority.NewCredential {
 	out := make([]authority.NewCredential, len(b.Credentials))
 	for i, n := range b.Credentials {
-		var err error
-		out[i], err = newCredential(fmt.Sprintf("credentials[%d].", i), n)
-		if e, ok := err.(*credential.Error); ok {
-			p = append(p, e.Fields...)
-		}
+		out[i] = newCredential(n)
 		out[i].Idempotency = key
 	}
-	return out, p.Err()
+	return out
 }
 
 func credentialPatch(b view.PatchCredential) (authority.CredentialPatch, error) {
@@ -374,7 +359,7 @@ func rotation(b *view.Rotate, key string) (authority.Rotation, error) {
 	var p credential.Problems
 	r := authority.Rotation{Overlap: view.ParseOverlap("overlap", b.Overlap, &p), Force: b.Force, CSR: []byte(b.CSR), Idempotency: key}
 	r.Password, r.Iterations = authority.Password(b.Password.Reveal()), b.Iterations
-	r.Salt, r.StoredKey, r.ServerKey = scramKeys("", b.ScramKeys, &p)
+	r.Salt, r.StoredKey, r.ServerKey = scramKeys(b.ScramKeys, &p)
 	return r, p.Err()
 }
 

@@ -40,15 +40,19 @@ func TestImportRows(t *testing.T) {
 	}
 	rows[1].ExpiresAt, rows[1].AllowedIPs, rows[1].Status = "tomorrow", []string{"10.0.0.1/8"}, "asleep"
 	rows[2].Invalid = "line 3: has 2 columns"
+	rows[3].Limits = &view.RowLimits{PerSecond: -1, PerMonth: -2}
 	var out view.ImportResults
 	w.local("POST", "/imports/"+im.ID+"/rows", view.ImportRows{From: 1, Rows: rows}).is(200).into(&out)
-	if out.Import.Created != 998 || out.Import.Failed != 2 || len(out.Results) != 1000 {
+	if out.Import.Created != 997 || out.Import.Failed != 3 || len(out.Results) != 1000 {
 		t.Fatalf("%+v", out.Import)
 	}
 	if e := out.Results[1].Errors; len(e) != 3 || e[0].Field != "allowed_ips[0]" || e[1].Field != "expires_at" || e[2].Field != "status" {
 		t.Errorf("%+v", e)
 	}
 	if e := out.Results[2].Errors; len(e) != 1 || e[0].String() != rows[2].Invalid {
+		t.Errorf("%+v", e)
+	}
+	if e := out.Results[3].Errors; len(e) != 2 || e[0].Field != "limits.per_second" || e[1].Field != "limits.per_month" {
 		t.Errorf("%+v", e)
 	}
 	w.local("POST", "/imports/"+im.ID+"/rows", view.ImportRows{From: 1001, Rows: append(rows, oldRow(1))}).problem(422)

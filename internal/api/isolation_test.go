@@ -247,7 +247,7 @@ func newRival(w *world) *rival {
 	do("PATCH", "/policies/pat", `{"default_lifetime":"77d","max_lifetime":"78d"}`, nil)
 	var key view.Issued
 	var hook view.Webhook
-	do("POST", "/webhooks", view.NewWebhook{URL: "http://127.0.0.1:1/their-hook"}, &hook)
+	do("POST", "/webhooks", view.NewWebhook{URL: "https://their-hook.example.com/"}, &hook)
 	do("POST", "/app-keys", view.NewAppKey{Name: "their-app", User: "their-user", Tags: []string{"their-tag"}}, &key)
 	var token, login view.Issued
 	do("POST", "/credentials", view.NewCredential{

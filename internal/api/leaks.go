@@ -7,6 +7,7 @@ import (
 
 	"cardea/internal/authority"
 	"cardea/internal/credential"
+	"cardea/internal/gate"
 	"cardea/internal/view"
 )
 
@@ -69,11 +70,13 @@ func (s *server) reportLeaks(c *caller, in view.LeakReport) (*leaksOut, error) {
 func (s *server) lookInto(in view.LeakReport, source string) {
 	ctx, cancel := context.WithTimeout(context.Background(), leakTime)
 	defer cancel()
+	seen := map[gate.Found]bool{}
 	for _, l := range in.Leaks {
 		f := s.api.Gate.Whose(ctx, l.Token.Reveal())
-		if f == nil {
+		if f == nil || seen[*f] {
 			continue
 		}
+		seen[*f] = true
 		err := s.api.Authority.Leaked(ctx, authority.Leak{
 			Org: f.Org, Credential: f.Credential, Proof: f.Proof, Where: l.URL, Reporter: in.Reporter, Source: source,
 		})

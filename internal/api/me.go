@@ -98,10 +98,7 @@ func (s *server) myTokens() {
 		right: "me:create on /me/tokens", status: http.StatusCreated,
 		example: `{"name":"laptop","scopes":["telemetry:read"],"ttl":"30d"}`,
 	}, func(ctx context.Context, c *caller, in *newOwnIn) (*issuedOut, error) {
-		n, err := newCredential("", in.Body.Wanted())
-		if err != nil {
-			return nil, err
-		}
+		n := newCredential(in.Body.Wanted())
 		n.Idempotency = in.Key
 		i, err := auth.CreateOwnToken(ctx, c.Caller, n)
 		out, err := s.issued(i, err)

@@ -153,6 +153,17 @@ func seconds(d time.Duration) string {
 // maxProblems bounds an answer: a body of nothing but mistakes would get one that is many times larger (H17).
 const maxProblems = 100
 
+// plainly puts what the framework says in the words of its own language into ours.
+func plainly(message string) string {
+	switch {
+	case strings.HasPrefix(message, "invalid date/time for format"), message == "expected string to be RFC 3339 date-time":
+		return "is no time such as 2027-01-31T00:00:00Z"
+	case strings.HasPrefix(message, "expected value to match exactly one schema"):
+		return "has none of the forms that are possible here: see /openapi.json"
+	}
+	return message
+}
+
 // withoutValues is a transformer for what the framework itself says of a
 // request: it would repeat the value that was sent, which may be a token.
 func withoutValues(_ huma.Context, _ string, v any) (any, error) {
@@ -169,7 +180,7 @@ func withoutValues(_ huma.Context, _ string, v any) (any, error) {
 			p.Detail += "; only the first of them are listed"
 			break
 		}
-		p.Errors = append(p.Errors, view.FieldProblem{Location: e.Location, Message: e.Message})
+		p.Errors = append(p.Errors, view.FieldProblem{Location: e.Location, Message: plainly(e.Message)})
 	}
 	slices.SortStableFunc(p.Errors, func(a, b view.FieldProblem) int { return strings.Compare(a.Location, b.Location) })
 	return p, nil

@@ -72,7 +72,7 @@ func (h *house) open() {
 	h.ring, h.ca, err = Bootstrap(h.t.Context(), h.fault, h.ks, h.clock.now, nil)
 	h.must(err)
 	h.gate = h.startGate()
-	h.Authority, err = New(Config{Store: h.fault, Gate: h.gate, Ring: h.ring, CA: h.ca, Now: h.clock.now, Sources: outbound.New(outbound.Config{})})
+	h.Authority, err = New(Config{Store: h.fault, Gate: h.gate, Ring: h.ring, CA: h.ca, Now: h.clock.now, Sources: outbound.New(outbound.Config{}), Notifier: notices{outbound.New(outbound.Config{})}})
 	h.must(err)
 	h.local = Caller{
 		Org: credential.DefaultOrg, Local: true, Rights: RightsOfLocal(),

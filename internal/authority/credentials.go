@@ -292,6 +292,7 @@ func (n *NewCredential) draft(p *credential.Problems, o, user owner, b *book, no
 	}
 	d.Resources, d.Limits = slices.Clone(n.Resources), n.Limits
 	d.Documentation, d.ClientName, d.Home = n.Documentation, n.ClientName, n.Home
+	*p = append(*p, n.Unread...)
 	n.checkOwner(p, o)
 	r := b.rules(n.Kind)
 	checkDescriptive(p, &d.Credential, b)

@@ -213,9 +213,10 @@ func (n *NewFormat) check(org string, all []credential.TokenFormat) (credential.
 			own++
 		}
 		// Not named: it may be another organisation's (W07).
-		if s.Valid() && !s.Fast() && !secret.Scheme(other.Scheme).Fast() && (other.Org != org || other.Name != n.Name) &&
+		slow := !secret.Scheme(other.Scheme).Fast()
+		if s.Valid() && !s.Fast() && (slow || other.Org != org) && (other.Org != org || other.Name != n.Name) &&
 			(strings.HasPrefix(n.Prefix, other.Prefix) || strings.HasPrefix(other.Prefix, n.Prefix)) {
-			p.Add("prefix", "is that of another format with a slow scheme, or begins like it: a token would belong to both")
+			p.Add("prefix", "is that of another format, or begins like it: a token would belong to both")
 			break
 		}
 	}

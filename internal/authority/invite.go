@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -42,7 +43,7 @@ func (a *Authority) Invite(ctx context.Context, c Caller, ref string) (Invitatio
 	code := p.ID + random
 	ch := a.begin(c)
 	until := ch.at.Add(inviteLife)
-	ch.do(credential.PutSetting{Name: inviteSetting(p.ID), Value: invitation{p.Org, hashOfCode(code), until}.String()},
+	ch.do(credential.PutSetting{Name: inviteSetting(p.ID), Value: invitation{p.Org, hashOfCode(code), hashOfWhom(&p), until}.String()},
 		"user.invite", aboutPrincipal(&p), details{"expires_at": stamp(until)})
 	if err := a.commit(ctx, ch); err != nil {
 		return Invitation{}, err
@@ -98,7 +99,7 @@ func (a *Authority) invited(ctx context.Context, org, code string) (credential.P
 		return credential.Principal{}, refused
 	}
 	p, err := a.store.Principal(ctx, is.org, code[:inviteIDLen])
-	if credential.IsNotFound(err) || err == nil && (p.ID != code[:inviteIDLen] || p.Disabled || !p.DeletedAt.IsZero()) {
+	if credential.IsNotFound(err) || err == nil && (p.ID != code[:inviteIDLen] || p.Disabled || !p.DeletedAt.IsZero() || is.of != hashOfWhom(&p)) {
 		return credential.Principal{}, refused
 	}
 	return p, err
@@ -107,24 +108,30 @@ func (a *Authority) invited(ctx context.Context, org, code string) (credential.P
 // invitation is what is stored of one.
 type invitation struct {
 	org, hash string
+	of        string // [hashOfWhom], when it was made
 	until     time.Time
 }
 
 func (i invitation) String() string {
-	return i.hash + " " + strconv.FormatInt(i.until.UnixMicro(), 10) + " " + i.org
+	return i.hash + " " + strconv.FormatInt(i.until.UnixMicro(), 10) + " " + i.org + " " + i.of
+}
+
+// hashOfWhom changes with what a user may: whoever made the invitation was asked whether they may that themself, and not more (J26).
+func hashOfWhom(p *credential.Principal) string {
+	return hashOfCode(names(slices.Sorted(slices.Values(p.Roles))) + "\n" + pairs(p.Attrs))
 }
 
 // readInvitation returns what a setting says; one that has ended long ago if it says nothing.
 func readInvitation(value string) invitation {
 	parts := strings.Split(value, " ")
-	if len(parts) != 3 {
+	if len(parts) != 4 {
 		return invitation{}
 	}
 	micros, err := strconv.ParseInt(parts[1], 10, 64)
 	if err != nil {
 		return invitation{}
 	}
-	return invitation{org: parts[2], hash: parts[0], until: time.UnixMicro(micros).UTC()}
+	return invitation{org: parts[2], of: parts[3], hash: parts[0], until: time.UnixMicro(micros).UTC()}
 }
 
 func hashOfCode(code string) string {

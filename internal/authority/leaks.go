@@ -30,7 +30,7 @@ func CheckLeak(p *credential.Problems, where, reporter string) {
 }
 
 // Leaked does what the policy of the credential's kind says about one whose token was found in public (R08): it is revoked, or put into quarantine; of one that was rotated meanwhile only the old version ends.
-// Nobody's right is asked: whoever holds a token may end it. One that has ended leaves an event once a day. A version that is no more was no leak of anything.
+// Nobody's right is asked: whoever holds a token may end it. Where there is nothing to do, because it has ended or is in quarantine, the event comes once a day. A version that is no more was no leak of anything.
 func (a *Authority) Leaked(ctx context.Context, l Leak) error {
 	_, err := retry(0, func() (none, error) { return none{}, a.leaked(ctx, l) })
 	return err
@@ -49,31 +49,33 @@ func (a *Authority) leaked(ctx context.Context, l Leak) error {
 	d := details{"kind": string(cred.Kind)}
 	d.put("where", printable(l.Where))
 	d.put("reporter", printable(l.Reporter))
-	if !live {
-		day := ch.at.Truncate(24 * time.Hour)
-		first, err := a.store.Once(ctx, "leak/"+cred.ID+"/"+day.Format(time.DateOnly), day.Add(24*time.Hour))
-		if err != nil || !first {
-			return err
-		}
-		d["action"] = "none: it had ended"
-		ch.do(nil, "credential.leaked", aboutCredential(cred.ID, rec.Principal.Name), d)
-		return a.commit(ctx, ch)
-	}
 	b, err := a.book(ctx, cred.Org)
 	if err != nil {
 		return err
 	}
-	const reason = "its token was found in public"
+	const reason, nothing = "its token was found in public", "none"
 	action := b.all.OfKind(cred.Org, cred.Kind).LeakAction
 	switch {
+	case !live:
+		action = nothing
 	case cred.Kind == credential.SessionKey || cred.State == credential.StatePending:
 		action = credential.ActionRevoke
 	case l.Proof != cred.Proofs[0].N: // an older version, which a rotation has left for a while: the newest was not found, and goes on
 		action = "retire"
+	case action == credential.ActionQuarantine && cred.State == credential.StateQuarantined:
+		action = nothing
+	}
+	if action == nothing {
+		today := ch.at.Truncate(day)
+		first, err := a.store.Once(ctx, "leak/"+cred.ID+"/"+today.Format(time.DateOnly), today.Add(day))
+		if err != nil || !first {
+			return err
+		}
 	}
 	d["action"] = action
 	ch.do(nil, "credential.leaked", aboutCredential(cred.ID, rec.Principal.Name), d)
 	switch {
+	case action == nothing:
 	case action == "retire":
 		proofs := slices.Clone(cred.Proofs)
 		at := indexOf(proofs, l.Proof)
@@ -87,7 +89,7 @@ func (a *Authority) leaked(ctx context.Context, l Leak) error {
 		if err := a.endSessions(ctx, ch, &cred, rec.Principal.Name, reason); err != nil {
 			return err
 		}
-	case cred.State == credential.StateActive:
+	default:
 		op := credential.SetQuarantine{ID: cred.ID, Version: cred.Version, On: true, At: ch.at, Reason: reason}
 		ch.because(op, "credential.quarantine", aboutCredential(cred.ID, rec.Principal.Name), nil, reason)
 	}

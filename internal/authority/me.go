@@ -2,6 +2,7 @@ package authority
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -107,8 +108,8 @@ func (a *Authority) CreateOwnToken(ctx context.Context, c Caller, n NewCredentia
 	if err != nil {
 		return Issued{}, err
 	}
-	if wider(with.Networks, n.Networks) {
-		return Issued{}, beyondNetworks()
+	if err := beyondOwn(&with, n.Networks, n.Project); err != nil {
+		return Issued{}, err
 	}
 	n.Kind, n.Principal, n.Owner = credential.PAT, p.Name, ""
 	return a.CreateCredential(ctx, c, n)
@@ -189,8 +190,8 @@ func (a *Authority) ownPAT(ctx context.Context, c Caller, id string) (Caller, cr
 		return c, rec, credential.Errorf(credential.Conflict, "%s is no personal access token: an administrator renews it", id)
 	}
 	c, with, err := a.cameWith(ctx, c, &rec.Principal)
-	if err == nil && wider(with.Networks, rec.Credential.Networks) {
-		err = beyondNetworks()
+	if err == nil {
+		err = beyondOwn(&with, rec.Credential.Networks, rec.Credential.Project)
 	}
 	return c, rec, err
 }
@@ -208,6 +209,16 @@ func (a *Authority) cameWith(ctx context.Context, c Caller, p *credential.Princi
 	return c, with, err
 }
 
-func beyondNetworks() error {
-	return credential.Errorf(credential.NoRight, "the token would be good from networks that the caller's own credential is not good from: name allowed_ips within those")
+// beyondOwn refuses a token that would not be held to what the credential is held to that its user has come with: its networks, its
+// project and its limits, which several tokens would not share.
+func beyondOwn(with *credential.Credential, networks []netip.Prefix, project string) error {
+	switch {
+	case with.Limits != (credential.Limits{}):
+		return credential.Errorf(credential.NoRight, "the credential that the caller has come with has limits, which the token would not share: come with one that has none")
+	case with.Project != "" && with.Project != project:
+		return credential.Errorf(credential.NoRight, "the token would not be held to the project %s, as the credential is that the caller has come with: name that project", with.Project)
+	case wider(with.Networks, networks):
+		return credential.Errorf(credential.NoRight, "the token would be good from networks that the caller's own credential is not good from: name allowed_ips within those")
+	}
+	return nil
 }

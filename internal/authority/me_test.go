@@ -219,3 +219,30 @@ func TestDisabledUser(t *testing.T) {
 		t.Errorf("a login: %s", why)
 	}
 }
+
+// J26: a token that is held to a project makes none that is not, and one with limits makes none at all: several would not share them.
+func TestOwnTokensStayInTheirProject(t *testing.T) {
+	h := staff(t)
+	ctx := t.Context()
+	_, err := h.PutProject(ctx, h.local, credential.Project{Name: "lab", Resources: []string{"http:/lab/**"}})
+	h.must(err)
+	with := func(n NewCredential) Caller {
+		n.Kind, n.Principal, n.TTL = credential.PAT, "ada", day
+		is, err := h.CreateCredential(ctx, h.local, n)
+		h.must(err)
+		return h.bearer(is.Secret.Reveal())
+	}
+	bound, limited := with(NewCredential{Name: "bound", Project: "lab"}), with(NewCredential{Name: "limited", Limits: credential.Limits{PerMonth: 5}})
+	free, err := h.CreateCredential(ctx, h.local, NewCredential{Kind: credential.PAT, Principal: "ada", Name: "free", TTL: day})
+	h.must(err)
+	for what, c := range map[string]Caller{"held to a project": bound, "limited": limited} {
+		_, err := h.CreateOwnToken(ctx, c, NewCredential{Name: "x", TTL: day})
+		fails(t, err, credential.NoRight)
+		_, err = h.RotateOwnToken(ctx, c, free.Credential.ID, Rotation{})
+		if credential.KindOf(err) != credential.NoRight {
+			t.Errorf("%s: rotating one that is not: %v", what, err)
+		}
+	}
+	_, err = h.CreateOwnToken(ctx, bound, NewCredential{Name: "x", TTL: day, Project: "lab"})
+	h.must(err)
+}

@@ -61,6 +61,8 @@ type NewCredential struct {
 	Resources   []string
 	Limits      credential.Limits
 	Idempotency string
+	// Unread is what could not be read of the request at all: it is told together with what is wrong with the rest. Names of fields are those of one request.
+	Unread credential.Problems `json:"-"`
 
 	// What follows is for app_key.
 	AllowAdmin    bool // its user is an administrator, and that is meant

@@ -86,7 +86,7 @@ func (a *Authority) newUser(ctx context.Context, c Caller, patch *CredentialPatc
 }
 
 // mayChange refuses unless the caller has what the credential gains, and may approve it where that is demanded: what was
-// approved is not made into something else by whoever asked for it.
+// approved, or is being looked at to be approved, is not made into something else by whoever asked for it.
 func (a *Authority) mayChange(c Caller, b *book, rec *credential.Record, now *credential.Credential) error {
 	old, roles := &rec.Credential, rec.Principal.Roles
 	if err := b.mayRescope(c, roles, old.Scopes, now.Scopes); err != nil {
@@ -99,7 +99,7 @@ func (a *Authority) mayChange(c Caller, b *book, rec *credential.Record, now *cr
 		}
 	}
 	r := b.rules(old.Kind)
-	if !r.Approval || old.State == credential.StatePending || !free && !b.rescoped(old.Scopes, now.Scopes) || a.approves(c, rec.Principal.Name) {
+	if !r.Approval || !free && !b.rescoped(old.Scopes, now.Scopes) || a.approves(c, rec.Principal.Name) {
 		return nil
 	}
 	return credential.Errorf(credential.NoRight,

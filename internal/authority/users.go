@@ -72,14 +72,15 @@ func (a *Authority) RemovePassword(ctx context.Context, c Caller, ref, reason st
 		if err := bad.Err(); err != nil {
 			return none{}, err
 		}
+		ch := a.begin(c)
+		ch.also(credential.PutSetting{Name: inviteSetting(p.ID)}) // who is to have no password is not to set one either
 		rec, err := a.store.Named(ctx, p.Org, credential.Password, p.Name)
 		if credential.IsNotFound(err) {
-			return none{}, nil
+			return none{}, a.commit(ctx, ch)
 		}
 		if err != nil {
 			return none{}, err
 		}
-		ch := a.begin(c)
 		endCredential(ch, rec.Credential, p.Name, credential.StateDeleted, "credential.delete", reason)
 		if err := a.endSessions(ctx, ch, &rec.Credential, p.Name, "the password was removed"); err != nil {
 			return none{}, err

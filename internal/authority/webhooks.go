@@ -77,7 +77,7 @@ func (a *Authority) CreateWebhook(ctx context.Context, c Caller, n NewWebhook) (
 	if err := a.Authorize(c, "webhooks:create", "/webhooks/*"); err != nil {
 		return IssuedWebhook{}, err
 	}
-	if err := a.Authorize(c, "events:read", "/events/*"); err != nil {
+	if err := a.mayHear(c); err != nil {
 		return IssuedWebhook{}, err
 	}
 	id, err := secret.NewID(secret.IDLen)
@@ -111,13 +111,16 @@ func (a *Authority) CreateWebhook(ctx context.Context, c Caller, n NewWebhook) (
 	})
 }
 
+// mayHear refuses who may not read the audit log: whoever says where it is told, or can sign what is told, could read it there.
+func (a *Authority) mayHear(c Caller) error { return a.Authorize(c, "events:read", "/events/*") }
+
 // checkWebhook names everything that is wrong at once.
 func (a *Authority) checkWebhook(w *credential.Webhook) error {
 	var p credential.Problems
 	if a.notifier == nil {
 		p.Add("url", "cannot be told of anything: this Cardea sends no notices")
 	} else {
-		a.notifier.CheckWebhook(w.URL, &p)
+		a.notifier.CheckWebhook(w.URL, abroad(w.Org), &p)
 	}
 	checkText(&p, "description", w.Description, maxDescriptionLen)
 	if len(w.Types) > maxWebhookTypes {
@@ -191,6 +194,9 @@ func (a *Authority) WebhookSecrets(w *credential.Webhook) ([]string, error) {
 func (a *Authority) UpdateWebhook(ctx context.Context, c Caller, id string, patch WebhookPatch) (credential.Webhook, error) {
 	return retry(patch.Version, func() (credential.Webhook, error) {
 		old, err := a.webhook(ctx, c, "update", id)
+		if err == nil {
+			err = a.mayHear(c)
+		}
 		if err != nil {
 			return old, err
 		}
@@ -247,6 +253,9 @@ func (a *Authority) putWebhook(ctx context.Context, c Caller, w credential.Webho
 func (a *Authority) RotateWebhook(ctx context.Context, c Caller, id string, overlap time.Duration) (IssuedWebhook, error) {
 	return retry(0, func() (IssuedWebhook, error) {
 		w, err := a.webhook(ctx, c, "rotate", id)
+		if err == nil {
+			err = a.mayHear(c)
+		}
 		if err != nil {
 			return IssuedWebhook{}, err
 		}
@@ -315,11 +324,17 @@ func (a *Authority) TestWebhook(ctx context.Context, c Caller, id string, body [
 	if err != nil {
 		return credential.Delivered{}, err
 	}
-	return a.notifier.Deliver(ctx, &credential.Dispatch{URL: w.URL, ID: "test_" + once, Secrets: secrets, Body: body}), nil
+	return a.notifier.Deliver(ctx, &credential.Dispatch{URL: w.URL, ID: "test_" + once, Secrets: secrets, Body: body, Abroad: abroad(w.Org)}), nil
 }
 
 // StopWebhook disables one that wants no more, or to which a notice could not be brought. It is for the job that sends them.
 func (a *Authority) StopWebhook(ctx context.Context, w credential.Webhook, typ, why string, disable bool) error {
+	if !disable { // said once a day
+		today := a.now().Truncate(day)
+		if first, err := a.store.Once(ctx, "webhook-failed/"+w.ID+"/"+today.Format(time.DateOnly), today.Add(day)); err != nil || !first {
+			return err
+		}
+	}
 	_, err := retry(0, func() (none, error) {
 		c := system()
 		c.Org = w.Org
@@ -342,6 +357,10 @@ func (a *Authority) StopWebhook(ctx context.Context, w credential.Webhook, typ, 
 	})
 	return err
 }
+
+// abroad reports whether an organisation's webhooks may only be on the internet: what stands in the host's own networks is not for every
+// tenant to call (W07).
+func abroad(org string) bool { return org != credential.DefaultOrg }
 
 // MailOf returns the address of the person whom an event about a credential is for: its owner, or the user whose it is; "" for nobody.
 func (a *Authority) MailOf(ctx context.Context, e *credential.Event) (string, error) {

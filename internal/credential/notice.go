@@ -14,6 +14,7 @@ type Dispatch struct {
 	ID      string   `json:"id"` // of the notice, and the same at each attempt: letters, digits, _ and -
 	Secrets []string `json:"-"`  // "whsec_…", the newest first; more than one while a secret is being rotated
 	Body    []byte   `json:"-"`  // JSON, sent as it is
+	Abroad  bool     `json:"-"`  // no private address and not this machine, unless backend_networks names it
 }
 
 // Format keeps secrets, URL and body out of every kind of print.
@@ -31,8 +32,9 @@ type Delivered struct {
 
 // Notifier sends notices, and says where they may go. It is made of package outbound.
 type Notifier interface {
-	// CheckWebhook adds to p what is wrong with a webhook's URL, which may be mailto:ADDRESS where mail can be sent; the field is "url".
-	CheckWebhook(url string, p *Problems)
+	// CheckWebhook adds to p what is wrong with a webhook's URL, which may be mailto:ADDRESS where mail can be sent; the field is "url". With
+	// abroad it must be on the internet, as in [Dispatch].
+	CheckWebhook(url string, abroad bool, p *Problems)
 	// NewSecret returns a secret for signatures, "whsec_…".
 	NewSecret() string
 	// Deliver tries once.

@@ -159,6 +159,9 @@ func (b *book) lacks(rec *credential.Record) bool {
 	if org != credential.DefaultOrg && b.now.orgs[org] == nil {
 		return true
 	}
+	if p := rec.Credential.Project; p != "" && b.now.projects[name{org, p}] == nil {
+		return true // it may have been defined meanwhile, and bounds it then
+	}
 	return slices.ContainsFunc(rec.Principal.Roles, func(n string) bool { return b.now.roles[name{org, n}] == nil }) ||
 		slices.ContainsFunc(rec.Credential.Scopes, func(n string) bool { return b.now.scopes[name{org, n}] == nil })
 }

@@ -1,9 +1,11 @@
 package gate
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"math"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -54,6 +56,8 @@ func (g *Gate) turnFormats(all []credential.TokenFormat) {
 		}
 		formats = append(formats, one)
 	}
+	// What costs nothing comes first: a token that is found so is never tried as one of a slow format, which may be another organisation's.
+	slices.SortStableFunc(formats, func(a, b format) int { return cmp.Compare(number(a.scheme.Fast()), number(b.scheme.Fast())) })
 	g.formats.Store(&formats)
 }
 
@@ -94,12 +98,15 @@ func (g *Gate) IsImported(text string) bool {
 		return false
 	}
 	for i := range *formats {
-		if p := (*formats)[i].Prefix; p != "" && strings.HasPrefix(text, p) {
+		if p := (*formats)[i].Prefix; len(p) >= telling && strings.HasPrefix(text, p) {
 			return true
 		}
 	}
 	return false
 }
+
+// telling is the least length in bytes of a prefix that tells a token from other texts.
+const telling = 3
 
 // maxForeign bounds an imported token in bytes.
 const maxForeign = 1024
@@ -154,14 +161,22 @@ func (g *Gate) findImported(ctx context.Context, formats []format, ev *Evidence,
 		} else {
 			v, why = g.byID(ctx, f, ev, limited)
 		}
-		if v != nil || why == credential.Unavailable || why == credential.TooManyAttempts {
+		if v != nil {
 			return v, why
 		}
-		if why != credential.MalformedToken {
+		if why != credential.MalformedToken && last != credential.Unavailable && last != credential.TooManyAttempts {
 			last = why
 		}
 	}
 	return nil, last
+}
+
+// number sorts what is so before what is not.
+func number(first bool) int {
+	if first {
+		return 0
+	}
+	return 1
 }
 
 // isRepeat reports whether a format hashes tokens as one before it does, which was asked for the same ones.

@@ -412,3 +412,26 @@ func TestOddFormats(t *testing.T) {
 		t.Errorf("the formats are %v", got)
 	}
 }
+
+// W07: one organisation's slow format does not slow down, count against or refuse another's tokens.
+func TestFormatsOfOthers(t *testing.T) {
+	h := newHouse(t, plainly)
+	h.change("org", "acme", credential.PutOrg{Org: credential.Org{Name: "acme", Resources: []string{"http:/acme/**"}, CreatedAt: h.hands.now()}})
+	mine := h.device("legacy")
+	h.org = "acme"
+	h.format(credential.TokenFormat{Name: "evil", Scheme: "bcrypt", Prefix: "sk_", IDLen: 4})
+	lookup := secret.IDHash("acme/evil", "live")
+	h.takeOver(h.device("theirs"), credential.Proof{
+		Scheme: "bcrypt", Format: "evil", Lookup: lookup[:], Sealed: []byte("$2a$04$zVHmKQtGGQob.b/Nc7l9NO8UlrYcW05FiuCj/SxsFO/ZtiN9.mNzy"),
+	})
+	h.format(credential.TokenFormat{Name: "short", Scheme: "sha256", Prefix: "g"})
+	h.org = credential.DefaultOrg
+	h.format(credential.TokenFormat{Name: "good", Scheme: "sha256", Prefix: "sk_live_"})
+	h.takeOver(mine, fastProof(secret.SHA256, "good", nil, "sk_live_1"))
+	for range 2*attempts + 2 {
+		h.accepted("sk_live_1")
+	}
+	if h.gate.IsImported("git") {
+		t.Error("a user name of Git's is taken for somebody's token")
+	}
+}

@@ -67,7 +67,8 @@ func (d *Door) shown(r *http.Request, key, method, host string, in *gate.Entranc
 		return credential.AmbiguousEvidence
 	}
 	reason := d.allEvidence(r, key, method, host, &in.Evidence)
-	if len(auth) == 1 && in.Token == "" && reason != credential.AmbiguousEvidence {
+	// What begins like an imported token may as well be a name or a password: the chain finds out.
+	if len(auth) == 1 && !strings.HasPrefix(in.Token, tokenPrefix) && reason != credential.AmbiguousEvidence {
 		if user, password, ok := fromLogin(auth[0]); ok {
 			in.Login.Username, in.Login.Password = user, password
 			return credential.OK

@@ -92,8 +92,12 @@ func (d *Door) fromBasic(encoded string) (string, credential.Reason) {
 		return "", credential.MalformedToken
 	}
 	user, password, ok := strings.Cut(string(buf[:n]), ":")
-	isUser, isPassword := d.isToken(user), d.isToken(password)
+	isUser, isPassword := strings.HasPrefix(user, tokenPrefix), strings.HasPrefix(password, tokenPrefix)
 	switch {
+	case ok && !isUser && !isPassword && d.gate.IsImported(password):
+		return password, credential.OK
+	case ok && !isUser && !isPassword && d.gate.IsImported(user):
+		return user, credential.OK
 	case !ok || !isUser && !isPassword:
 		return "", credential.MalformedToken
 	case isUser && isPassword && user != password:
@@ -102,11 +106,6 @@ func (d *Door) fromBasic(encoded string) (string, credential.Reason) {
 		return password, credential.OK
 	}
 	return user, credential.OK
-}
-
-// isToken reports whether a text is meant as a token, so that what stands beside it is not.
-func (d *Door) isToken(text string) bool {
-	return strings.HasPrefix(text, tokenPrefix) || d.gate.IsImported(text)
 }
 
 // showsToken reports whether a query carries a credential, which

@@ -120,6 +120,9 @@ func (d *Door) gateway(w http.ResponseWriter, r *http.Request, p *peer, t target
 		out.Reason = d.gate.Authorize(id, &f.access).Reason
 	}
 	f.id, f.left = id, out.Allowance
+	if t.key != "" && id != nil {
+		d.noteQueryKey(id, up.prefix, source) // whatever the rules say: it stood in the URL
+	}
 	if out.Reason != credential.OK {
 		a := d.refuseFor(w, r, d.answersAt(r, byClass[:], f.chain), out)
 		d.logRequest(r, t.path, a.status, id, source)
@@ -131,9 +134,6 @@ func (d *Door) gateway(w http.ResponseWriter, r *http.Request, p *peer, t target
 		return
 	}
 	f.upstream = up
-	if t.key != "" {
-		d.noteQueryKey(id, up.prefix, source)
-	}
 	if d.beginSession(w, r, f) {
 		d.logRequest(r, t.path, http.StatusSeeOther, id, source)
 		return

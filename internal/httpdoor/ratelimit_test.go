@@ -19,7 +19,10 @@ func limited(l credential.Limits) func(*authority.NewCredential) {
 	return func(n *authority.NewCredential) { n.Limits = l }
 }
 
-const refused429 = `{"success":false,"reason":"too many attempts"}`
+const (
+	refusedFast  = `{"success":false,"reason":"more requests a second than this credential may: see Retry-After"}`
+	refusedMonth = `{"success":false,"reason":"more requests this month than this credential may: see Retry-After"}`
+)
 
 var (
 	oneMonth   = regexp.MustCompile(`^"month";q=3;w=2(419200|505600|592000|678400)$`)
@@ -54,7 +57,7 @@ func TestRateLimitFields(t *testing.T) {
 	}
 	a := h.ask("GET", "/db/x", month)
 	left := monthLeft.FindStringSubmatch(strings.Join(a.Header["Ratelimit"], "|"))
-	if a.StatusCode != 429 || a.text != refused429 || left == nil || left[1] != "0" || left[2] != a.Header.Get("Retry-After") || len(a.Header["Ratelimit-Policy"]) != 1 {
+	if a.StatusCode != 429 || a.text != refusedMonth || left == nil || left[1] != "0" || left[2] != a.Header.Get("Retry-After") || len(a.Header["Ratelimit-Policy"]) != 1 {
 		t.Errorf("%d %s %v", a.StatusCode, a.text, a.Header)
 	}
 	free := h.final("GET", "/db/x", bearer(h.token("free")))

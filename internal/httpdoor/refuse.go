@@ -50,6 +50,10 @@ var (
 	slowDown       = newAnswer(429, "too many attempts", "")
 	cannotKnow     = newAnswer(503, "temporarily unavailable", "")
 
+	// What the caller's own limits say, which are no secret to it.
+	tooFast   = newAnswer(429, "more requests a second than this credential may: see Retry-After", "")
+	monthOver = newAnswer(429, "more requests this month than this credential may: see Retry-After", "")
+
 	// What the door says by itself.
 	badPath       = newAnswer(400, "the path can be read in more than one way", "")
 	badTarget     = newAnswer(400, "the request target is not a path", "")
@@ -72,6 +76,8 @@ var (
 	badOrigAddr  = newAnswer(403, badForwarded.reason, "")
 	ambiguous    = newAnswer(403, invalidRequest.reason, "invalid_request")
 	slowDownAuth = newAnswer(403, slowDown.reason, "")
+	tooFastAuth  = newAnswer(403, tooFast.reason, "")
+	monthAuth    = newAnswer(403, monthOver.reason, "")
 )
 
 // byClass is the door's one table from what a caller may learn to its answer.
@@ -151,6 +157,17 @@ func (d *Door) refuseFor(w http.ResponseWriter, r *http.Request, table []*answer
 		w.Header()["Retry-After"] = []string{retryAfter(out.RetryAfter)}
 	}
 	a := table[class]
+	asked := a.status == slowDown.status
+	switch {
+	case out.Reason == credential.RateLimited && asked:
+		a = tooFast
+	case out.Reason == credential.RateLimited:
+		a = tooFastAuth
+	case out.Reason == credential.QuotaSpent && asked:
+		a = monthOver
+	case out.Reason == credential.QuotaSpent:
+		a = monthAuth
+	}
 	d.refuse(w, r, a)
 	return a
 }

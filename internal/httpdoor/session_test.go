@@ -315,3 +315,24 @@ func TestGitIsAskedForAPassword(t *testing.T) {
 		}
 	}
 }
+
+// W07: a token of ours stays one, whatever user name stands beside it and whatever formats organisations have made.
+func TestBasicBesideImportedFormats(t *testing.T) {
+	up := newUpstream(t, nil)
+	h := newHouse(t, []string{"/db/=" + up.URL})
+	_, err := h.authority.PutFormat(context.Background(), h.local, authority.NewFormat{Name: "odd", Scheme: "sha256", Prefix: "git", Bits: 128})
+	h.must(err)
+	token := h.token("pump-1").Secret.Reveal()
+	for _, login := range [][2]string{{"git", token}, {token, "git"}, {"github", token}} {
+		if a := h.ask("GET", "/db/x", basic(login[0], login[1])); a.StatusCode != 200 {
+			t.Errorf("%.8s beside %.8s: %d %s", login[0], login[1], a.StatusCode, a.text)
+		}
+	}
+	h.base.Chain(t, "/db/", credential.ByToken, credential.ByPassword)
+	h.user("gitta")
+	_, err = h.authority.SetPassword(context.Background(), h.local, "gitta", authority.Password("trilobite marzipan quay 71"))
+	h.must(err)
+	if a := h.ask("GET", "/db/x", basic("gitta", "trilobite marzipan quay 71")); a.StatusCode != 200 {
+		t.Errorf("a user whose name begins like imported tokens: %d", a.StatusCode)
+	}
+}

@@ -165,8 +165,12 @@ var personal = map[string]bool{
 	"credential.leaked": true, "credential.shared": true, "credential.approve": true, "credential.deny": true, "quota.near": true, "quota.spent": true,
 }
 
-// wants reports whether a webhook is to be told of an event: of what happens after it was made, and of nothing about itself.
+// wants reports whether a webhook is to be told of an event: of what happens after it was made, and of nothing about itself. That notices fail is told
+// to none: two in trouble would tell of each other for ever.
 func wants(w *credential.Webhook, e *credential.Event) bool {
+	if e.Type == "webhook.failed" || e.Type == "webhook.disabled" {
+		return false
+	}
 	if !w.Enabled || w.Org != e.Org || e.At.Before(w.CreatedAt) || e.Subject.Kind == "webhook" && e.Subject.ID == w.ID {
 		return false
 	}
@@ -261,7 +265,7 @@ func (t *Teller) attempt(ctx context.Context, id string, hook *credential.Webhoo
 	if err != nil {
 		return credential.Delivered{Why: "the webhook's secret could not be opened", Retry: true}
 	}
-	return t.c.Notifier.Deliver(ctx, &credential.Dispatch{URL: hook.URL, ID: events[0].ID, Secrets: secrets, Body: body})
+	return t.c.Notifier.Deliver(ctx, &credential.Dispatch{URL: hook.URL, ID: events[0].ID, Secrets: secrets, Body: body, Abroad: hook.Org != credential.DefaultOrg})
 }
 
 func (t *Teller) mail(ctx context.Context, to string, n *Notice) credential.Delivered {

@@ -230,3 +230,27 @@ func TestOneInTroubleHoldsUpNobody(t *testing.T) {
 		t.Errorf("one was told %d times, the other was asked %d times", len(up.told), len(down.ids))
 	}
 }
+
+// Webhooks that fail do not tell of each other, for ever.
+func TestFailuresAreNotTold(t *testing.T) {
+	h, one, two := newTelling(t), newReceiver(t), newReceiver(t)
+	one.set(func() { one.status = 500 })
+	two.set(func() { two.status = 500 })
+	h.hook(one)
+	h.hook(two)
+	h.device("pump-1")
+	for range 40 {
+		h.once()
+		h.now = h.now.Add(24 * time.Hour)
+	}
+	events, err := h.Foundation.Authority.Events(context.Background(), h.Local, credential.EventFilter{Type: "webhook.failed"})
+	h.must(err)
+	if len(events) > 2 {
+		t.Errorf("%d events say that a notice was given up", len(events))
+	}
+	due, err := h.Store.Due(context.Background(), h.now.Add(100*24*time.Hour), 100)
+	h.must(err)
+	if len(due) != 0 {
+		t.Errorf("%d deliveries wait", len(due))
+	}
+}

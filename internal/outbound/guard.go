@@ -126,6 +126,28 @@ func (g guard) plain(_ context.Context, _, address string, _ syscall.RawConn) er
 	})
 }
 
+// abroad is the guard of a dialer for what tenants say is to be called: the internet, and what the operator has named.
+func (g guard) abroad(_ context.Context, _, address string, _ syscall.RawConn) error {
+	return look(address, g.checkAbroad)
+}
+
+// own are networks of organisations, beside those that [netip.Addr.IsPrivate] knows.
+var own = []netip.Prefix{netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"), netip.MustParsePrefix("198.18.0.0/15")}
+
+// checkAbroad is check without this machine and private networks.
+func (g guard) checkAbroad(addr netip.Addr) string {
+	addr = addr.WithZone("").Unmap()
+	if why := g.check(addr); why != "" || len(g.networks) > 0 {
+		return why
+	}
+	for _, a := range append(embedded(addr), addr) {
+		if a.IsLoopback() || a.IsPrivate() || slices.ContainsFunc(own, func(n netip.Prefix) bool { return n.Contains(a) }) {
+			return "this machine or a private network"
+		}
+	}
+	return ""
+}
+
 func look(address string, check func(netip.Addr) string) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -33,7 +34,7 @@ func (c *Client) Webhook(ctx context.Context, d *credential.Dispatch) credential
 	if why != "" {
 		return credential.Delivered{Why: why}
 	}
-	client := c.webhookClient(request.URL.Scheme)
+	client := c.webhookClient(request.URL.Scheme, d.Abroad)
 	defer client.CloseIdleConnections() // notices are rare: a connection is not worth being kept
 	answer, err := client.Do(request)
 	if err != nil {
@@ -44,9 +45,12 @@ func (c *Client) Webhook(ctx context.Context, d *credential.Dispatch) credential
 	return c.delivered(answer)
 }
 
-func (c *Client) webhookClient(scheme string) *http.Client {
+func (c *Client) webhookClient(scheme string, abroad bool) *http.Client {
 	guarded := c.guard.plain
-	if scheme == "https" {
+	switch {
+	case abroad:
+		guarded = c.guard.abroad
+	case scheme == "https":
 		guarded = c.guard.control
 	}
 	return c.client(guarded, &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: c.roots}, webhookTimeout)
@@ -55,7 +59,7 @@ func (c *Client) webhookClient(scheme string) *http.Client {
 // webhookRequest makes the signed request. Its timestamp is the attempt's and not the event's, so that a receiver can refuse what is old.
 func (c *Client) webhookRequest(ctx context.Context, d *credential.Dispatch) (_ *http.Request, why string) {
 	var p credential.Problems
-	if c.CheckWebhook(d.URL, &p); len(p) > 0 { // the networks may be another start's
+	if c.CheckWebhook(d.URL, d.Abroad, &p); len(p) > 0 { // the networks may be another start's
 		return nil, "the URL " + p[0].Message
 	}
 	if !isWebhookID(d.ID) {
@@ -125,12 +129,12 @@ func undelivered(ctx context.Context, err error) string {
 }
 
 // CheckWebhook adds to p what is wrong with the URL of a webhook, by the guard that the URLs of authenticators have. Without TLS only
-// loopback is called, and what backend_networks names.
-func (c *Client) CheckWebhook(s string, p *credential.Problems) {
-	note(p, "url", c.webhookURL(s))
+// loopback is called, and what backend_networks names. With abroad, neither this machine nor a private network is, unless it is named there.
+func (c *Client) CheckWebhook(s string, abroad bool, p *credential.Problems) {
+	note(p, "url", c.webhookURL(s, abroad))
 }
 
-func (c *Client) webhookURL(s string) (why string) {
+func (c *Client) webhookURL(s string, abroad bool) (why string) {
 	if len(s) > maxWebhookURL {
 		return fmt.Sprintf("must not be longer than %d bytes", maxWebhookURL)
 	}
@@ -144,8 +148,14 @@ func (c *Client) webhookURL(s string) (why string) {
 	if u, err := url.Parse(s); err != nil || !strings.EqualFold(u.Host, authority(s)) {
 		return "must be a URL" // what net/http would call is what was looked at
 	}
-	if !to.secure && len(c.guard.networks) == 0 && !isLoopback(to.host) {
-		return "must begin with https://: without TLS only loopback is called, and networks that backend_networks names"
+	if len(c.guard.networks) > 0 {
+		return ""
+	}
+	if addr, err := netip.ParseAddr(to.host); abroad && (isLoopback(to.host) || err == nil && c.guard.checkAbroad(addr) != "") {
+		return "must be on the internet: neither this machine nor a private network is called for an organisation other than default"
+	}
+	if !to.secure && (abroad || !isLoopback(to.host)) {
+		return "must begin with https://: without TLS only loopback is called, and networks that the server's --backend-network names"
 	}
 	return ""
 }

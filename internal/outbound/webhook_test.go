@@ -193,7 +193,7 @@ func TestWebhookFails(t *testing.T) {
 	large := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("x", 1<<20)) }))
 	defer large.Close()
 	wantWhy(t, c.Webhook(t.Context(), notice(large.URL, NewWebhookSecret())), "")
-	if got := c.webhookClient("https").Timeout; got != 15*time.Second {
+	if got := c.webhookClient("https", false).Timeout; got != 15*time.Second {
 		t.Errorf("the timeout is %s", got)
 	}
 }
@@ -252,7 +252,7 @@ func TestCheckWebhook(t *testing.T) {
 		"https://a/" + strings.Repeat("x", 2039): "longer",
 	} {
 		var p credential.Problems
-		local.CheckWebhook(url, &p)
+		local.CheckWebhook(url, false, &p)
 		if len(p) != 1 || p[0].Field != "url" || !strings.Contains(p[0].Message, word) {
 			t.Errorf("%.50q: %v, want something about %q", url, p, word)
 		}
@@ -265,7 +265,7 @@ func TestCheckWebhook(t *testing.T) {
 		"http://localhost:8080/x", "http://localhost./", "http://127.0.0.1/", "http://127.9.9.9/", "http://[::1]:80/", "https://a/" + strings.Repeat("x", 2038),
 	} {
 		var p credential.Problems
-		if local.CheckWebhook(url, &p); len(p) > 0 {
+		if local.CheckWebhook(url, false, &p); len(p) > 0 {
 			t.Errorf("%.50q: %v", url, p)
 		}
 	}
@@ -275,7 +275,7 @@ func TestCheckWebhook(t *testing.T) {
 		"http://127.0.0.1/": false, "https://192.168.1.1/": false, "https://8.8.8.8/": false,
 	} {
 		var p credential.Problems
-		if named.CheckWebhook(url, &p); (len(p) == 0) != fine {
+		if named.CheckWebhook(url, false, &p); (len(p) == 0) != fine {
 			t.Errorf("with networks, %q: %v", url, p)
 		}
 	}
@@ -315,7 +315,7 @@ func TestPlainGuard(t *testing.T) {
 func TestPlainClientIsGuarded(t *testing.T) {
 	for scheme, word := range map[string]string{"http": "not https", "https": "cloud"} {
 		addr := map[string]string{"http": "192.0.2.1:80", "https": "100.100.100.200:443"}[scheme]
-		_, err := New(Config{}).webhookClient(scheme).Transport.(*http.Transport).DialContext(t.Context(), "tcp", addr)
+		_, err := New(Config{}).webhookClient(scheme, false).Transport.(*http.Transport).DialContext(t.Context(), "tcp", addr)
 		if guarded, ok := errors.AsType[errGuarded](err); !ok || !strings.Contains(guarded.why, word) {
 			t.Errorf("%s: %v", scheme, err)
 		}
@@ -391,7 +391,7 @@ func FuzzCheckWebhook(f *testing.F) {
 	c := New(Config{})
 	f.Fuzz(func(t *testing.T, s string) {
 		var p credential.Problems
-		if c.CheckWebhook(s, &p); len(p) > 0 {
+		if c.CheckWebhook(s, false, &p); len(p) > 0 {
 			return
 		}
 		u, err := url.Parse(s)
@@ -414,4 +414,30 @@ func FuzzCheckWebhook(f *testing.F) {
 			t.Errorf("%q: %s", s, why)
 		}
 	})
+}
+
+// W07: what a tenant says is to be called is on the internet: neither this machine nor a private network, in no spelling, at save and when it is dialed.
+func TestTenantsCallTheInternet(t *testing.T) {
+	c := New(Config{})
+	for url, good := range map[string]bool{
+		"https://hooks.example.com/x": true, "https://93.184.216.34/": true, "https://[2606:2800:220:1::1]/": true,
+		"http://127.0.0.1/": false, "https://127.0.0.1/": false, "https://localhost/": false, "https://localhost./": false, "https://[::1]/": false,
+		"https://10.0.0.5/": false, "https://192.168.1.1/": false, "https://172.20.0.1/": false, "https://100.64.0.1/": false, "https://[fd00::1]/": false,
+		"https://[::ffff:10.0.0.5]/": false, "https://[64:ff9b::a00:5]/": false, "http://hooks.example.com/x": false, "https://198.18.0.1/": false,
+	} {
+		var p credential.Problems
+		c.CheckWebhook(url, true, &p)
+		if (len(p) == 0) != good {
+			t.Errorf("%s: %v", url, p)
+		}
+	}
+	for addr, good := range map[string]bool{"93.184.216.34:443": true, "127.0.0.1:443": false, "10.0.0.5:443": false, "[::1]:443": false, "[fd00::1]:443": false, "[::ffff:192.168.0.1]:443": false} {
+		if err := c.guard.abroad(t.Context(), "tcp", addr, nil); (err == nil) != good {
+			t.Errorf("dialing %s: %v", addr, err)
+		}
+	}
+	named := New(Config{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+	if err := named.guard.abroad(t.Context(), "tcp", "10.0.0.5:443", nil); err != nil {
+		t.Errorf("a network that the operator has named: %v", err)
+	}
 }

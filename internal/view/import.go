@@ -90,27 +90,42 @@ type TryImport struct {
 
 // ImportRow is a credential that was made elsewhere. All of it is checked when it is taken, so that one that is wrong does not stop the others.
 type ImportRow struct {
-	ExternalID  string   `json:"external_id,omitempty" doc:"What the other system calls it; for the results and the audit log"`
-	Kind        string   `json:"kind,omitempty" example:"api_key" doc:"api_key, pat or device_token"`
-	Principal   string   `json:"principal,omitempty" example:"billing" doc:"Name or id"`
-	Name        string   `json:"name,omitempty"`
-	Format      string   `json:"format,omitempty" example:"legacy" doc:"Name of the format of its token"`
-	Hash        Secret   `json:"hash,omitempty" doc:"What the other system has kept of the token: hex or base64, or the text of bcrypt or argon2id"`
-	Token       Secret   `json:"token,omitempty" doc:"Instead of hash the token itself: it is hashed at once and never kept"`
-	ID          string   `json:"id,omitempty" doc:"With the hash of a slow scheme: the public part of the token"`
-	Scopes      []string `json:"scopes,omitempty" nullable:"false"`
-	Resources   []string `json:"resources,omitempty" nullable:"false"`
-	AllowedIPs  []string `json:"allowed_ips,omitempty" nullable:"false"`
-	Tags        []string `json:"tags,omitempty" nullable:"false"`
-	Project     string   `json:"project,omitempty"`
-	Owner       string   `json:"owner,omitempty"`
-	ExpiresAt   string   `json:"expires_at,omitempty" example:"2027-01-31T00:00:00Z" doc:"An instant, a day (its beginning, UTC), or never; without it the default of the policy of its kind"`
-	NotBefore   string   `json:"not_before,omitempty"`
-	CreatedAt   string   `json:"created_at,omitempty" doc:"When the other system has made it; now if not said"`
-	Description string   `json:"description,omitempty"`
-	Limits      *Limits  `json:"limits,omitempty"`
-	Status      string   `json:"status,omitempty" doc:"active or revoked; one that is revoked is known and never accepted"`
-	Invalid     string   `json:"invalid,omitempty" maxLength:"512" doc:"Why the row could not be read from its file: it counts as failed, with this as the reason"`
+	ExternalID  string     `json:"external_id,omitempty" doc:"What the other system calls it; for the results and the audit log"`
+	Kind        string     `json:"kind,omitempty" example:"api_key" doc:"api_key, pat or device_token"`
+	Principal   string     `json:"principal,omitempty" example:"billing" doc:"Name or id"`
+	Name        string     `json:"name,omitempty"`
+	Format      string     `json:"format,omitempty" example:"legacy" doc:"Name of the format of its token"`
+	Hash        Secret     `json:"hash,omitempty" doc:"What the other system has kept of the token: hex or base64, or the text of bcrypt or argon2id"`
+	Token       Secret     `json:"token,omitempty" doc:"Instead of hash the token itself: it is hashed at once and never kept"`
+	ID          string     `json:"id,omitempty" doc:"With the hash of a slow scheme: the public part of the token"`
+	Scopes      []string   `json:"scopes,omitempty" nullable:"false"`
+	Resources   []string   `json:"resources,omitempty" nullable:"false"`
+	AllowedIPs  []string   `json:"allowed_ips,omitempty" nullable:"false"`
+	Tags        []string   `json:"tags,omitempty" nullable:"false"`
+	Project     string     `json:"project,omitempty"`
+	Owner       string     `json:"owner,omitempty"`
+	ExpiresAt   string     `json:"expires_at,omitempty" example:"2027-01-31T00:00:00Z" doc:"An instant, a day (its beginning, UTC), or never; without it the default of the policy of its kind"`
+	NotBefore   string     `json:"not_before,omitempty"`
+	CreatedAt   string     `json:"created_at,omitempty" doc:"When the other system has made it; now if not said"`
+	Description string     `json:"description,omitempty"`
+	Limits      *RowLimits `json:"limits,omitempty"`
+	Status      string     `json:"status,omitempty" doc:"active or revoked; one that is revoked is known and never accepted"`
+	Invalid     string     `json:"invalid,omitempty" maxLength:"512" doc:"Why the row could not be read from its file: it counts as failed, with this as the reason"`
+}
+
+// RowLimits are [Limits] without bounds: what is wrong with those of one row must not stop the others.
+type RowLimits struct {
+	PerSecond int   `json:"per_second,omitempty"`
+	Burst     int   `json:"burst,omitempty"`
+	PerMonth  int64 `json:"per_month,omitempty"`
+}
+
+// From converts; nil is no bound.
+func (l *RowLimits) From() credential.Limits {
+	if l == nil {
+		return credential.Limits{}
+	}
+	return credential.Limits(*l)
 }
 
 // ParseInstant reads an instant as imports have them: RFC 3339, or a day, which is its beginning in UTC. "" is the zero time.

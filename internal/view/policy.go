@@ -100,7 +100,7 @@ type PutRole struct {
 type Route struct {
 	Prefix    string    `json:"prefix" example:"/db/"`
 	Upstream  string    `json:"upstream" example:"http://127.0.0.1:8086"`
-	QueryKey  bool      `json:"query_key,omitempty" doc:"?appKey= is taken on it, with a warning at each use"`
+	QueryKey  bool      `json:"query_key,omitempty" doc:"?appKey= is taken on it, with a warning in the log at each use and an event each hour"`
 	Source    string    `json:"source" enum:"flag,file,api" doc:"Only those of the API can be changed here"`
 	CreatedAt time.Time `json:"created_at,omitzero"`
 	Version   int64     `json:"version,omitempty" doc:"Counts the changes; also the ETag"`
