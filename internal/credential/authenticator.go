@@ -17,11 +17,15 @@ const (
 	ByPassword    AuthenticatorType = "password"   // user name and password of a user of Cardea's
 	ByScramREST   AuthenticatorType = "scram_rest" // SCRAM with data that a REST service has
 	ByHTTP        AuthenticatorType = "http"       // user name and password, which a REST service judges
+	ByJWT         AuthenticatorType = "jwt"        // JWTs of a [TrustedIssuer]
 )
+
+// ListenerGRPC names the chain of the gRPC listener. No MQTT listener is called so.
+const ListenerGRPC = "grpc"
 
 // Valid reports whether t is one of the types above.
 func (t AuthenticatorType) Valid() bool {
-	return t == ByToken || t == ByCertificate || t == ByScram || t == ByPassword || t.Remote()
+	return t == ByToken || t == ByCertificate || t == ByScram || t == ByPassword || t == ByJWT || t.Remote()
 }
 
 // Remote reports whether an authenticator of this type asks a REST service, and so has a [Backend].
@@ -37,6 +41,8 @@ type Authenticator struct {
 	Enabled      bool
 	Precondition string // Variform; it is asked only where this is "true"; "" is always
 	Rank         int64
+
+	Issuer *TrustedIssuer // jwt; Scopes are what its guests may, or what narrows everybody. Nil for all others
 
 	// What follows is for types that ask a REST service.
 	Scopes         []string // what an identity may that came without an ACL; none is nothing

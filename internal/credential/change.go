@@ -33,7 +33,7 @@ type (
 
 	// CreateCredential inserts a credential; its principal must live. Conflict if it does not. Exists if its user name, or what a version of it is found by, is taken.
 	CreateCredential struct{ Credential }
-	// UpdateCredential writes the descriptive fields, scopes, networks, resources, limits and owner, never proofs or state (K10);
+	// UpdateCredential writes the descriptive fields, scopes, networks, resources, limits, owner and client, never proofs or state (K10);
 	// the user name of an app_key only, which follows from its name: Exists if it is taken.
 	UpdateCredential struct{ Credential }
 	// SetProofs replaces the versions of a credential that has not ended and sets its ExpiresAt. At least one proof.
@@ -137,6 +137,15 @@ type (
 		ID      string
 		Version int64
 	}
+	// PutAPI inserts if Version is 0, else updates. Its scopes must exist. Exists if name or audience is taken.
+	PutAPI struct{ API }
+	// DeleteAPI removes an API. Tokens for it are refused from then on.
+	DeleteAPI struct {
+		Org, Name string
+		Version   int64
+	}
+	// DenyToken remembers that an access token was revoked. It is no error if it was already: it is denied for the longer of the two times then.
+	DenyToken struct{ DeniedToken }
 	// PutAvatar keeps the picture of a credential, a PNG; an empty one removes it.
 	PutAvatar struct {
 		Credential string
@@ -176,13 +185,15 @@ type (
 // Key is a key or a certificate of Cardea's own. Sealed never holds it in the clear.
 type Key struct {
 	ID        string
-	Purpose   string // "data", "identity", "ca-root", "ca-issuing", "scram-fake"
-	Alg       string // "aes-256-gcm", "ES256", "random-256"
+	Purpose   string // "data", "identity", "ca-root", "ca-issuing", "scram-fake", "oauth", "dpop-nonce"
+	Alg       string // "aes-256-gcm", "ES256", "random-256"; oauth: one of [SigningAlgs]
 	Wrapper   string // ID of the key that Sealed is under: a master key for "data", a data key for others
 	Sealed    []byte
 	Public    []byte // DER: certificate, or public key; nil for symmetric ones
 	CreatedAt time.Time
 	RetiredAt time.Time // zero while new things are made with it
+	ActiveAt  time.Time // oauth: from when on it signs; it was published before that. Zero: from the start
+	RevokedAt time.Time // oauth: since when nothing that it has signed is believed; zero: it is
 }
 
 // Serial is a certificate serial number that was given out.
@@ -220,6 +231,9 @@ func (PutTokenFormat) op()      {}
 func (DeleteTokenFormat) op()   {}
 func (PutWebhook) op()          {}
 func (DeleteWebhook) op()       {}
+func (PutAPI) op()              {}
+func (DeleteAPI) op()           {}
+func (DenyToken) op()           {}
 func (PutAvatar) op()           {}
 func (PutImport) op()           {}
 func (PutKey) op()              {}

@@ -18,19 +18,20 @@ const (
 	PAT         Kind = "pat"
 	SCRAM       Kind = "scram"
 	AppKey      Kind = "app_key"
+	OAuthClient Kind = "oauth_client"
 	Password    Kind = "password" // a user's own; not made by lists of credentials, but set
 	SessionKey  Kind = "session"  // derived from a password or an application key; it dies with that
 )
 
 // Kinds lists every kind that can be asked for, in the order of the glossary.
-func Kinds() []Kind { return []Kind{DeviceToken, Certificate, SCRAM, APIKey, PAT, AppKey} }
+func Kinds() []Kind { return []Kind{DeviceToken, Certificate, SCRAM, APIKey, PAT, AppKey, OAuthClient} }
 
 // Valid reports whether k can be asked for.
 func (k Kind) Valid() bool { return slices.Contains(Kinds(), k) }
 
 // For reports whether a credential of kind k may speak for a principal of kind p.
 // Device tokens are for devices, personal access tokens, application keys and passwords for users, API keys for
-// services; a certificate and a password for SCRAM may be anybody's.
+// services, OAuth clients are services or devices; a certificate and a password for SCRAM may be anybody's.
 func (k Kind) For(p PrincipalKind) bool {
 	switch k {
 	case DeviceToken:
@@ -39,6 +40,8 @@ func (k Kind) For(p PrincipalKind) bool {
 		return p == User
 	case APIKey:
 		return p == Service
+	case OAuthClient:
+		return p == Service || p == Device
 	case Certificate, SCRAM, SessionKey:
 		return true
 	}
@@ -91,6 +94,8 @@ type Credential struct {
 	Proofs      []Proof   // versions, the newest first; at least one
 	Version     int64     // as in [Principal]
 
+	Client *ClientConfig // oauth_client; nil for all others
+
 	// What follows is for app_key, and described in docs/application-keys.md.
 	Documentation string
 	ClientName    string // free text
@@ -110,7 +115,7 @@ type Limits struct {
 // its hash, a certificate's its fingerprint, that of SCRAM and of passwords is sealed.
 type Proof struct {
 	N         int       `json:"n"`                // 1 for the first, then counting up
-	Hash      []byte    `json:"hash"`             // 32 bytes: token: SHA-256 of id and secret; certificate: SHA-256 of its DER form; scram, password: random
+	Hash      []byte    `json:"hash"`             // 32 bytes: token: SHA-256 of id and secret; certificate: SHA-256 of its DER form; scram, password, OAuth clients without a secret: random
 	Scheme    string    `json:"scheme,omitempty"` // imported token: how it was hashed elsewhere; see package secret, as for Hash and Lookup then
 	Format    string    `json:"format,omitempty"` // imported token: name of its [TokenFormat]
 	Lookup    []byte    `json:"lookup,omitempty"` // imported token: 32 bytes that it is found by; unique

@@ -20,8 +20,8 @@ type Event struct {
 
 // Subject names one thing: what an event is about, and what a gate must forget.
 type Subject struct {
-	Kind string // "principal", "credential", "scope", "role", "route", "authenticator", "org", "project", "policy", "format", "webhook", "import", "key", "session", "system"
-	ID   string // ID of a principal or credential, name of a scope or role, prefix of a route, ID of an authenticator
+	Kind string // "principal", "credential", "scope", "role", "route", "authenticator", "org", "project", "policy", "format", "webhook", "import", "key", "session", "system", "api", "token"
+	ID   string // ID of a principal or credential, name of a scope or role, prefix of a route, ID of an authenticator, jti of a token
 	Name string // for people: name of the principal, say
 }
 

@@ -20,6 +20,7 @@ type SessionOf struct {
 	Org        string
 	Credential string // ID
 	Proof      int    // [Proof.N]
+	Token      string // jti of the access token that was shown in place of the credential; "" for none
 	Source     netip.Addr
 	Door       string
 }

@@ -65,7 +65,7 @@ func DefaultKindPolicy(org string, k Kind) KindPolicy {
 		UnusedAction: ActionWarn, LeakAction: ActionRevoke, Notices: []time.Duration{30 * day, 7 * day, day},
 	}
 	switch k {
-	case APIKey:
+	case APIKey, OAuthClient:
 		p.DefaultLifetime, p.RequireExpiry = 365*day, false
 	case PAT:
 		p.DefaultLifetime, p.MaxLifetime = 90*day, 366*day

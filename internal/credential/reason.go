@@ -37,6 +37,13 @@ const (
 	RateLimited               // more requests a second than the credential may
 	QuotaSpent                // more requests this month than the credential may
 	OrgDisabled               // its organisation is disabled
+	BadSignature              // a JWT, an assertion or a proof that was not signed by whom it names
+	WrongClaims               // a JWT that is for somebody else, of another type, without an end, or not to be read
+	TokenDenied               // an access token that was revoked
+	ProofMissing              // a token that is bound to a key, shown without it
+	BadProof                  // a proof of possession (DPoP) that is not good
+	NonceNeeded               // a proof of possession without a nonce of ours that is still good
+	Replayed                  // an assertion or a proof that was used before
 )
 
 var reasonNames = [...]string{
@@ -45,10 +52,11 @@ var reasonNames = [...]string{
 	"network_refused", "unbound", "no_rule", "denied_by_rule", "kicked", "draining",
 	"bad_exchange", "unknown_user", "source_failed", "source_denied", "precondition_failed", "no_authenticator",
 	"outside_resources", "pending_approval", "parent_ended", "rate_limited", "quota_spent", "org_disabled",
+	"bad_signature", "wrong_claims", "token_denied", "proof_missing", "bad_proof", "nonce_needed", "replayed",
 }
 
 // Reasons is the number of reasons.
-const Reasons = int(OrgDisabled) + 1
+const Reasons = int(Replayed) + 1
 
 // String returns the stable name of r, as the API and the audit log show it.
 func (r Reason) String() string {

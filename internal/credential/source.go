@@ -16,6 +16,15 @@ type Sources interface {
 	Open(t AuthenticatorType, b *Backend) (Source, error)
 }
 
+// KeySets fetches the keys of others. It is implemented by package outbound.
+type KeySets interface {
+	// CheckKeySetURL adds to p, by the name of a field, what is wrong with a URL that KeySet is to fetch from.
+	CheckKeySetURL(url string, abroad bool, p *Problems, field string)
+	// KeySet returns the JWK set at an https URL, and for how long it may be kept. abroad keeps it from networks that are not the internet's:
+	// whoever has chosen the URL does not run this installation. Error: Invalid if CheckKeySetURL finds fault with it, else Down. What the set holds is the caller's to see.
+	KeySet(ctx context.Context, url string, abroad bool) (set []byte, keep time.Duration, err error)
+}
+
 // Source answers who somebody is, by asking a REST service. It may be used from any goroutine.
 type Source interface {
 	// Ask asks about one login. It returns in the backend's request timeout or when ctx ends. It keeps nothing of l.

@@ -42,6 +42,8 @@ type Lookup interface {
 	Foreign(ctx context.Context, lookup []byte) (Record, error)
 	// Used returns how often a credential with limits was used in a month, by all nodes.
 	Used(ctx context.Context, credential string, month time.Time) (int64, error)
+	// Denied returns the access tokens that were revoked and have not ended.
+	Denied(ctx context.Context, now time.Time) ([]DeniedToken, error)
 	// Policy returns everything that is not of a single principal.
 	Policy(ctx context.Context) (Policy, error)
 }
@@ -62,7 +64,7 @@ type Records struct {
 	Sighted   []Sighting
 }
 
-// Policy is all scopes, roles, stored routes, authenticators, organisations, projects, policies of kinds and formats of tokens at a revision.
+// Policy is all scopes, roles, stored routes, authenticators, organisations, projects, policies of kinds, formats of tokens and APIs at a revision.
 type Policy struct {
 	Scopes         []Scope
 	Roles          []Role
@@ -72,6 +74,7 @@ type Policy struct {
 	Projects       []Project
 	Kinds          []KindPolicy // those that somebody has set
 	Formats        []TokenFormat
+	APIs           []API
 	Revision       int64
 }
 

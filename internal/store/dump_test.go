@@ -48,6 +48,7 @@ func fill(t testing.TB, s *store.Store) {
 	_, err := s.Once(t.Context(), "once", day.Add(time.Hour))
 	noErr(t, err)
 	fillUsers(t, s, p)
+	fillOAuth(t, s, p)
 }
 
 // fillUsers puts something into the tables that came with users and organisations.
@@ -85,7 +86,17 @@ func fillUsers(t testing.TB, s *store.Store, p credential.Principal) {
 	noErr(t, err)
 }
 
-// answers is what is known of the users' side of a store that [fillUsers] has filled.
+// fillOAuth puts something into what came with OAuth. The scope "elsewhere" is made for it.
+func fillOAuth(t testing.TB, s *store.Store, p credential.Principal) {
+	t.Helper()
+	signing := credential.Key{ID: "S00000000001", Purpose: "oauth", Alg: "EdDSA", Wrapper: "k", Sealed: []byte{0, 255}, Public: []byte{1}, CreatedAt: day}
+	signing.ActiveAt, signing.RetiredAt, signing.RevokedAt = day.Add(time.Hour), day.Add(2*time.Hour), day.Add(3*time.Hour)
+	commit(t, s, credential.PutScope{Scope: scope("elsewhere")}, credential.PutAPI{API: meters("meters")},
+		credential.CreateCredential{Credential: client(96, p)}, credential.PutAuthenticator{Authenticator: trusting(97)},
+		credential.PutKey{Key: signing}, credential.DenyToken{DeniedToken: denied(1)})
+}
+
+// answers is what is known of the users' side of a store that [fillUsers] and [fillOAuth] have filled.
 func answers(t testing.TB, s *store.Store) map[string]any {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
@@ -104,7 +115,7 @@ func answers(t testing.TB, s *store.Store) map[string]any {
 	p, err := s.Policy(ctx)
 	p.Revision = 0
 	note("policy", p, err)
-	for n := 90; n <= 95; n++ {
+	for n := 90; n <= 96; n++ {
 		r, err := s.Credential(ctx, token(n, device(1)).ID)
 		note(fmt.Sprint("credential ", n), r, err)
 	}
@@ -133,6 +144,10 @@ func answers(t testing.TB, s *store.Store) map[string]any {
 	note("sightings", sighted, err)
 	used, err := s.Used(ctx, full, day)
 	note("used", used, err)
+	keys, err := s.Keys(ctx)
+	note("keys", keys, err)
+	denied, err := s.Denied(ctx, day)
+	note("denied", denied, err)
 	return all
 }
 
@@ -259,8 +274,8 @@ func TestLoadRefuses(t *testing.T) {
 		"nothing":                {nil, "line 1"},
 		"something else":         {[]string{"{}\n"}, "not the header"},
 		"newer format":           {replace("cardea_dump", `"cardea_dump":1`, `"cardea_dump":2`), "format 2"},
-		"newer schema":           {replace("cardea_dump", `"schema":3`, `"schema":4`), "schema 4"},
-		"no schema":              {replace("cardea_dump", `"schema":3`, `"schema":0`), "schema 0"},
+		"newer schema":           {replace("cardea_dump", `"schema":4`, `"schema":5`), "schema 5"},
+		"no schema":              {replace("cardea_dump", `"schema":4`, `"schema":0`), "schema 0"},
 		"column left out":        {replace(`"table":"credentials"`, `,"username":""`, ``), "username of table credentials: is missing"},
 		"newest column left out": {replace(`"table":"credentials"`, `,"parent_proof":0`, ``), "parent_proof of table credentials: is missing"},
 		"limits that are none":   {replace(`"table":"credentials"`, `"more":"{}"`, `"more":"{"`), "more of table credentials: is not JSON"},

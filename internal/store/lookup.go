@@ -78,7 +78,7 @@ type policy struct {
 // policySQL reads the revision, and whether anything of the policy has changed in the policyReach events after another one,
 // in one snapshot. The order makes PostgreSQL use the index, and not walk through all events from the first.
 const policySQL = "SELECT h.seq, EXISTS (SELECT 1 FROM (SELECT subject_kind FROM events WHERE seq > $1 ORDER BY seq LIMIT 5000) e" +
-	" WHERE subject_kind IN ('scope', 'role', 'route', 'authenticator', 'org', 'project', 'policy', 'format')) FROM head h WHERE h.one = 1"
+	" WHERE subject_kind IN ('scope', 'role', 'route', 'authenticator', 'org', 'project', 'policy', 'format', 'api')) FROM head h WHERE h.one = 1"
 
 // policyReach is after how many events looking through them is no cheaper than reading all again.
 const policyReach = 5000
@@ -116,6 +116,7 @@ func (p *policy) shared() credential.Policy {
 	own.Authenticators = slices.Clone(p.Authenticators)
 	own.Orgs, own.Projects = slices.Clone(p.Orgs), slices.Clone(p.Projects)
 	own.Kinds, own.Formats = slices.Clone(p.Kinds), slices.Clone(p.Formats)
+	own.APIs = slices.Clone(p.APIs)
 	return own
 }
 

@@ -14,7 +14,7 @@ import (
 var migrations embed.FS
 
 // schemaVersion is the version that the newest migration makes.
-const schemaVersion = 3
+const schemaVersion = 4
 
 // migrate brings the schema up to date. Each migration and the note that it was
 // made are one transaction, so that one that was killed begins again (D14).

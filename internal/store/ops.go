@@ -21,7 +21,8 @@ func (t *tx) next(ops []credential.Op) (int, error) {
 	switch ops[0].(type) {
 	case credential.PutScope, credential.DeleteScope, credential.PutRole, credential.DeleteRole, credential.PutRoute, credential.DeleteRoute,
 		credential.PutAuthenticator, credential.DeleteAuthenticator, credential.PutOrg, credential.DeleteOrg, credential.PutProject, credential.DeleteProject,
-		credential.PutKindPolicy, credential.DeleteKindPolicy, credential.PutTokenFormat, credential.DeleteTokenFormat:
+		credential.PutKindPolicy, credential.DeleteKindPolicy, credential.PutTokenFormat, credential.DeleteTokenFormat,
+		credential.PutAPI, credential.DeleteAPI:
 		t.touchPolicy()
 	case credential.CreateCredential:
 		run := runOf[credential.CreateCredential](ops)
@@ -85,6 +86,12 @@ func (t *tx) op(op credential.Op) error {
 	case credential.PutOrg, credential.DeleteOrg, credential.PutProject, credential.DeleteProject, credential.PutKindPolicy, credential.DeleteKindPolicy,
 		credential.PutTokenFormat, credential.DeleteTokenFormat:
 		return t.orgOp(op)
+	case credential.PutAPI:
+		return t.putAPI(op.API)
+	case credential.DeleteAPI:
+		return t.one("API", op.Name, "DELETE FROM apis WHERE org = $1 AND name = $2 AND version = $3", op.Org, op.Name, op.Version)
+	case credential.DenyToken:
+		return t.denyToken(op.DeniedToken)
 	case credential.PutWebhook:
 		return t.putWebhook(op.Webhook)
 	case credential.DeleteWebhook:
@@ -288,6 +295,12 @@ func (t *tx) deleteScope(op credential.DeleteScope) error {
 	if used {
 		return credential.Errorf(credential.Conflict, "scope %q is named by an authenticator: change that first", op.Name)
 	}
+	if used, err = t.any("SELECT 1 FROM apis WHERE org = $1 AND "+has("scopes", "$2")+" LIMIT 1", op.Org, op.Name); err != nil {
+		return err
+	}
+	if used {
+		return credential.Errorf(credential.Conflict, "scope %q is named by an API: change that first", op.Name)
+	}
 	return t.one("scope", op.Name, "DELETE FROM scopes WHERE org = $1 AND name = $2 AND version = $3", op.Org, op.Name, op.Version)
 }
 
@@ -346,10 +359,12 @@ func (t *tx) putKey(k credential.Key) error {
 	if len(k.Sealed) == 0 {
 		return credential.Errorf(credential.Internal, "key %q has no sealed part", k.ID)
 	}
-	_, err := t.exec(`INSERT INTO keys (id, purpose, alg, wrapper, sealed, public, created_at, retired_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+	_, err := t.exec(`INSERT INTO keys (id, purpose, alg, wrapper, sealed, public, created_at, retired_at, active_at, revoked_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 		ON CONFLICT (id) DO UPDATE SET purpose = excluded.purpose, alg = excluded.alg, wrapper = excluded.wrapper, sealed = excluded.sealed,
-		public = excluded.public, created_at = excluded.created_at, retired_at = excluded.retired_at`,
-		k.ID, k.Purpose, k.Alg, k.Wrapper, k.Sealed, blob(k.Public), micros(k.CreatedAt), micros(k.RetiredAt))
+		public = excluded.public, created_at = excluded.created_at, retired_at = excluded.retired_at,
+		active_at = excluded.active_at, revoked_at = excluded.revoked_at`,
+		k.ID, k.Purpose, k.Alg, k.Wrapper, k.Sealed, blob(k.Public), micros(k.CreatedAt), micros(k.RetiredAt), micros(k.ActiveAt), micros(k.RevokedAt))
 	return err
 }
 

@@ -64,7 +64,7 @@ func (t *tx) deleteOrg(op credential.DeleteOrg) error {
 	if err := t.one("organisation", op.Name, "DELETE FROM orgs WHERE name = $1 AND version = $2", op.Name, op.Version); err != nil {
 		return err
 	}
-	for _, table := range []string{"roles", "scopes", "projects", "kind_policies", "token_formats", "authenticators", "imports"} {
+	for _, table := range []string{"roles", "scopes", "projects", "kind_policies", "token_formats", "apis", "authenticators", "imports"} {
 		if _, err := t.exec("DELETE FROM "+table+" WHERE org = $1", op.Name); err != nil {
 			return err
 		}
@@ -259,6 +259,17 @@ func readOrgs(ctx context.Context, tx *sql.Tx, p *credential.Policy) error {
 		var k credential.KindPolicy
 		err := row(&k.Org, &k.Kind, &k.Version, kindColumn{&k})
 		p.Kinds = append(p.Kinds, k)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = read("SELECT org, name, audience, description, scopes, token_life, alg, introspectors, created_at, version FROM apis ORDER BY org, name", func(row scan) error {
+		var a credential.API
+		var life int64
+		err := row(&a.Org, &a.Name, &a.Audience, &a.Description, list[string]{&a.Scopes}, &life, &a.Alg, list[string]{&a.Introspectors}, instant{&a.CreatedAt}, &a.Version)
+		a.TokenLife = fromSeconds(life)
+		p.APIs = append(p.APIs, a)
 		return err
 	})
 	if err != nil {

@@ -32,6 +32,8 @@ type putting struct {
 func puttings() []putting {
 	project := credential.Project{Org: "default", Name: "water", Description: "d'\"", Resources: []string{"http:/w/**", "mqtt:w/#"}, CreatedAt: day}
 	policy, format, org := strict(credential.PAT), legacy("vendor"), tenant("acme").Org
+	api := meters("meters")
+	api.Scopes = nil
 	return []putting{
 		{
 			"organisation",
@@ -97,6 +99,23 @@ func puttings() []putting {
 					f.Bits = 256
 				}
 				return credential.Policy{Formats: []credential.TokenFormat{f}}
+			},
+		},
+		{
+			"api",
+			credential.PutAPI{API: api},
+			func(v int64) credential.Op {
+				return credential.PutAPI{API: credential.API{Org: api.Org, Name: api.Name, Audience: "https://other.example/", Alg: "RS256", Version: v, CreatedAt: day.Add(time.Hour)}}
+			},
+			func(v int64) credential.Op {
+				return credential.DeleteAPI{Org: api.Org, Name: api.Name, Version: v}
+			},
+			func(v int64) credential.Policy {
+				a := api
+				if a.Version = v; v == 2 {
+					a = credential.API{Org: api.Org, Name: api.Name, Audience: "https://other.example/", Alg: "RS256", Version: v, CreatedAt: day}
+				}
+				return credential.Policy{APIs: []credential.API{a}}
 			},
 		},
 	}
@@ -174,11 +193,12 @@ func TestPolicyIsTheCallersOwn(t *testing.T) {
 		is := p.want(1)
 		want.Orgs, want.Projects = append(want.Orgs, is.Orgs...), append(want.Projects, is.Projects...)
 		want.Kinds, want.Formats = append(want.Kinds, is.Kinds...), append(want.Formats, is.Formats...)
+		want.APIs = append(want.APIs, is.APIs...)
 	}
 	for range 3 { // the first is read, the others are what was kept
 		got := policyOf(t, s)
 		equal(t, "policy", got, want)
-		got.Orgs[0].Name, got.Projects[0].Name, got.Kinds[0].Org, got.Formats[0].Name = "x", "x", "x", "x"
+		got.Orgs[0].Name, got.Projects[0].Name, got.Kinds[0].Org, got.Formats[0].Name, got.APIs[0].Name = "x", "x", "x", "x", "x"
 	}
 }
 
@@ -191,7 +211,9 @@ func TestDeleteOrg(t *testing.T) {
 		c := token(1, p)
 		theirs := func() []credential.Op {
 			sc, r, a, w, i, f, k := scope("s"), role("r", "s"), local(1, credential.ByToken), hook(1), run(1), legacy("vendor"), strict(credential.PAT)
-			for _, org := range []*string{&sc.Org, &r.Org, &a.Org, &w.Org, &i.Org, &f.Org, &k.Org} {
+			api := meters("meters")
+			api.Scopes = []string{"s"}
+			for _, org := range []*string{&sc.Org, &r.Org, &a.Org, &w.Org, &i.Org, &f.Org, &k.Org, &api.Org} {
 				*org = "acme"
 			}
 			project := credential.Project{Org: "acme", Name: "water", CreatedAt: day}
@@ -204,6 +226,7 @@ func TestDeleteOrg(t *testing.T) {
 				credential.PutTokenFormat{TokenFormat: f},
 				credential.PutKindPolicy{KindPolicy: k},
 				credential.PutProject{Project: project},
+				credential.PutAPI{API: api},
 				credential.CreatePrincipal{Principal: p},
 			}
 		}
@@ -230,7 +253,7 @@ func TestDeleteOrg(t *testing.T) {
 		}())
 		commit(t, s, remove)
 		got := policyOf(t, s)
-		if len(got.Orgs) != 1 || got.Orgs[0].Name != "other" || len(got.Projects) != 1 || len(got.Scopes)+len(got.Roles)+len(got.Authenticators)+len(got.Kinds)+len(got.Formats) != 0 {
+		if len(got.Orgs) != 1 || got.Orgs[0].Name != "other" || len(got.Projects) != 1 || len(got.Scopes)+len(got.Roles)+len(got.Authenticators)+len(got.Kinds)+len(got.Formats)+len(got.APIs) != 0 {
 			t.Errorf("left: %+v", got)
 		}
 		hooks, err := s.Webhooks(t.Context(), "")

@@ -110,8 +110,9 @@ func (s *Store) Prune(ctx context.Context, now time.Time) (int64, error) {
 	err := s.writer.do(&call{ctx: ctx, weight: pruneRows, apply: func(t *tx) error {
 		removed = 0
 		for query, before := range map[string]time.Time{
-			"DELETE FROM once WHERE name IN (SELECT name FROM once WHERE expires_at <= $1 LIMIT $2)":       now,
-			"DELETE FROM replies WHERE name IN (SELECT name FROM replies WHERE expires_at <= $1 LIMIT $2)": now,
+			"DELETE FROM once WHERE name IN (SELECT name FROM once WHERE expires_at <= $1 LIMIT $2)":                      now,
+			"DELETE FROM replies WHERE name IN (SELECT name FROM replies WHERE expires_at <= $1 LIMIT $2)":                now,
+			"DELETE FROM denied_tokens WHERE (id, org) IN (SELECT id, org FROM denied_tokens WHERE until <= $1 LIMIT $2)": now,
 			refusalsBefore: now.Add(-refusalRetention),
 		} {
 			n, err := t.exec(query, micros(before), pruneRows)

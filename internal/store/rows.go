@@ -231,10 +231,12 @@ type rest struct {
 	ClientName    string             `json:"client_name,omitempty"`
 	Home          string             `json:"home,omitempty"`
 	Avatar        string             `json:"avatar,omitempty"`
+
+	Client *credential.ClientConfig `json:"client,omitempty"`
 }
 
 func moreOf(c *credential.Credential) rest {
-	r := rest{Documentation: c.Documentation, ClientName: c.ClientName, Home: c.Home, Avatar: c.Avatar}
+	r := rest{Documentation: c.Documentation, ClientName: c.ClientName, Home: c.Home, Avatar: c.Avatar, Client: c.Client}
 	if c.Limits != (credential.Limits{}) {
 		r.Limits = &c.Limits
 	}
@@ -262,7 +264,7 @@ func (m more) Scan(v any) error {
 		return err
 	}
 	m.to.Documentation, m.to.ClientName, m.to.Home, m.to.Avatar = r.Documentation, r.ClientName, r.Home, r.Avatar
-	m.to.Limits = credential.Limits{}
+	m.to.Limits, m.to.Client = credential.Limits{}, r.Client
 	if r.Limits != nil {
 		m.to.Limits = *r.Limits
 	}

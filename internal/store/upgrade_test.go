@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"cardea/internal/credential"
 	"cardea/internal/store"
@@ -19,6 +20,7 @@ var firstRows = []string{
 	`INSERT INTO credentials VALUES ('000000000002', 'default', 'device_token', 'P00000000001', 'old', '', '[]', '[]', '[]', '', 'quarantined',
 		0, 0, 1795341602123456, 'local', 1795341602123456, 'odd', '[{"n":1,"hash":"` + strings.Repeat("QUFB", 10) + `QUE=","created_at":"2026-11-22T10:00:00.123456Z"}]', 1)`,
 	`INSERT INTO routes VALUES ('/db/', 'http://127.0.0.1:1', 1795341601123456, 1)`,
+	`INSERT INTO keys VALUES ('K00000000001', 'identity', 'ES256', 'D00000000001', 'sealed', '', 1795341600123456, 1795341605123456)`,
 }
 
 // Rows as the second wrote them: a credential with a user name, one that had the same before, and the authenticator that it logs in by.
@@ -37,6 +39,22 @@ var secondRows = func() []string {
 		`INSERT INTO authenticators VALUES ('A00000000001', 'default', 'scram', 'default', 1, '', 1, '[]', 0, 0, '', 1795341600123456, 1)`)
 }()
 
+// Rows as the third wrote them: what the second had, and a key with limits.
+var thirdRows = func() []string {
+	rows := slices.Clone(secondRows)
+	for i, row := range rows {
+		switch {
+		case strings.HasPrefix(row, "INSERT INTO credentials"):
+			rows[i] = strings.TrimSuffix(row, ")") + `, '', '[]', '', 0, '{}')`
+		case strings.HasPrefix(row, "INSERT INTO routes"):
+			rows[i] = strings.TrimSuffix(row, ")") + `, 0)`
+		}
+	}
+	return append(rows, `INSERT INTO credentials VALUES ('000000000006', 'default', 'api_key', 'P00000000001', 'key', '', '[]', '[]', '[]', '', 'active',
+		0, 0, 1795341606123456, 'local', 0, '', '[{"n":1,"hash":"`+strings.Repeat("QUFB", 10)+`QUE=","created_at":"2026-11-22T10:00:00.123456Z"}]', 1, '', '', 'P00000000001',
+		'["http:/db/**"]', '', 0, '{"limits":{"per_second":5,"burst":7,"per_month":9},"documentation":"https://x.example/"}')`)
+}()
+
 // goesOn checks that what was there before is there, with nothing in what came later, and that what is new works beside it.
 func goesOn(t *testing.T, s *store.Store) {
 	t.Helper()
@@ -45,7 +63,7 @@ func goesOn(t *testing.T, s *store.Store) {
 		if c.Kind != credential.DeviceToken || c.Username != "" || c.Algorithm != "" || len(c.Proofs) != 1 || len(c.Proofs[0].Hash) != 32 {
 			t.Errorf("credential %s is %+v", id, c)
 		}
-		if c.Owner != "" || c.Resources != nil || c.Parent != "" || c.ParentProof != 0 || c.Limits != (credential.Limits{}) || c.Documentation+c.ClientName+c.Home+c.Avatar != "" {
+		if c.Owner != "" || c.Resources != nil || c.Parent != "" || c.ParentProof != 0 || c.Limits != (credential.Limits{}) || c.Documentation+c.ClientName+c.Home+c.Avatar != "" || c.Client != nil {
 			t.Errorf("credential %s has what it was never given: %+v", id, c)
 		}
 	}
@@ -56,9 +74,22 @@ func goesOn(t *testing.T, s *store.Store) {
 			t.Errorf("route %s takes keys in addresses", r.Prefix)
 		}
 	}
-	if len(p.Orgs)+len(p.Projects)+len(p.Kinds)+len(p.Formats) != 0 {
+	if len(p.Orgs)+len(p.Projects)+len(p.Kinds)+len(p.Formats)+len(p.APIs) != 0 {
 		t.Errorf("policy %+v", p)
 	}
+	for _, a := range p.Authenticators {
+		if a.Issuer != nil {
+			t.Errorf("authenticator %s trusts %+v", a.ID, a.Issuer)
+		}
+	}
+	keys, err := s.Keys(t.Context())
+	noErr(t, err)
+	equal(t, "keys", keys, []credential.Key{{
+		ID: "K00000000001", Purpose: "identity", Alg: "ES256", Wrapper: "D00000000001", Sealed: []byte("sealed"), CreatedAt: day, RetiredAt: day.Add(5 * time.Second),
+	}})
+	denied, err := s.Denied(t.Context(), time.Time{})
+	noErr(t, err)
+	equal(t, "revoked access tokens", len(denied), 0)
 	if _, err := s.Named(t.Context(), "default", credential.SCRAM, ""); !credential.IsNotFound(err) {
 		t.Errorf("the empty user name: %v", err)
 	}
@@ -66,6 +97,7 @@ func goesOn(t *testing.T, s *store.Store) {
 		t.Errorf("the token that is found by nothing: %v", err)
 	}
 	fillUsers(t, s, device(1))
+	fillOAuth(t, s, device(1))
 	answers(t, s)
 	verified(t, s)
 }
@@ -103,12 +135,21 @@ func loginStayed(t *testing.T, s *store.Store) {
 	commit(t, s, credential.CreateCredential{Credential: password}, credential.CreateCredential{Credential: login(81, p, "pump=1,aü")})
 }
 
+// limitsStayed checks that, and that the key of the third schema has its limits.
+func limitsStayed(t *testing.T, s *store.Store) {
+	t.Helper()
+	loginStayed(t, s)
+	c := stored(t, s, "000000000006")
+	equal(t, "key", []any{c.Owner, c.Resources, c.Limits, c.Documentation, c.Client == nil},
+		[]any{"P00000000001", []string{"http:/db/**"}, credential.Limits{PerSecond: 5, Burst: 7, PerMonth: 9}, "https://x.example/", true})
+}
+
 // schemas are those that Cardea had before this one, with rows as they were written then.
 var schemas = []struct {
 	version int
 	rows    []string
 	login   func(*testing.T, *store.Store)
-}{{1, firstRows, loginWorks}, {2, secondRows, loginStayed}}
+}{{1, firstRows, loginWorks}, {2, secondRows, loginStayed}, {3, thirdRows, limitsStayed}}
 
 // D14: a database of an earlier schema is brought up to date when it is opened, and keeps everything.
 func TestUpgrade(t *testing.T) {
@@ -143,13 +184,23 @@ func TestLoadOfEarlierSchemas(t *testing.T) {
 				was.login(t, s)
 				goesOn(t, s)
 			})
-			for column, value := range map[string]string{"username": `"x"`, "owner": `"x"`, "more": `"{}"`} {
-				if was.version == 2 && column == "username" {
+			for _, c := range []struct {
+				since         int
+				after, column string
+			}{
+				{2, `"project":"",`, `"username":"x",`},
+				{3, `"project":"",`, `"owner":"x",`},
+				{3, `"project":"",`, `"more":"{}",`},
+				{4, `"purpose":"identity",`, `"active_at":1,`},
+				{4, `"purpose":"identity",`, `"revoked_at":1,`},
+			} {
+				if c.since <= was.version {
 					continue
 				}
-				newer := strings.Replace(old, `"project":"",`, `"project":"","`+column+`":`+value+`,`, 1)
+				newer := strings.Replace(old, c.after, c.after+c.column, 1)
 				to := open(t, store.Config{URL: sqliteURL(t)})
-				want := fmt.Sprintf("schema %d has no column %q", was.version, column)
+				name, _, _ := strings.Cut(c.column, ":")
+				want := fmt.Sprintf("schema %d has no column %s", was.version, name)
 				if err := to.Load(t.Context(), strings.NewReader(newer), store.LoadConfig{}); err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("a column that came later: %v", err)
 				}
@@ -158,27 +209,39 @@ func TestLoadOfEarlierSchemas(t *testing.T) {
 	}
 }
 
-// later are the columns that came after a schema, as a dump writes them when there is nothing in them.
-var later = map[int]*regexp.Regexp{
-	1: regexp.MustCompile(`,"(username|algorithm|owner|parent)":""|,"(parent_proof|query_key)":0|,"resources":"\[\]"|,"more":"\{\}"`),
-	2: regexp.MustCompile(`,"(owner|parent)":""|,"(parent_proof|query_key)":0|,"resources":"\[\]"|,"more":"\{\}"`),
+// later are the columns that came with a schema, as a dump writes them when there is nothing in them.
+var later = map[int]string{
+	2: `,"(username|algorithm)":""`,
+	3: `,"(owner|parent)":""|,"(parent_proof|query_key)":0|,"resources":"\[\]"|,"more":"\{\}"`,
+	4: `,"issuer":""|,"(active_at|revoked_at)":0`,
 }
 
 // asOf makes of a dump one that a Cardea of an earlier schema would have written of the same rows.
 func asOf(t *testing.T, schema int, text string) string {
 	t.Helper()
 	lines := slices.Collect(strings.Lines(text))
-	lines[0] = strings.Replace(lines[0], `"schema":3`, fmt.Sprintf(`"schema":%d`, schema), 1)
+	lines[0] = strings.Replace(lines[0], `"schema":4`, fmt.Sprintf(`"schema":%d`, schema), 1)
+	var came []string
+	for n, columns := range later {
+		if n > schema {
+			came = append(came, columns)
+		}
+	}
+	columns := regexp.MustCompile(strings.Join(came, "|"))
 	cut := map[string]int{}
 	for i, line := range lines {
-		for _, table := range []string{"credentials", "routes"} {
-			if strings.HasPrefix(line, `{"table":"`+table+`"`) {
-				lines[i] = later[schema].ReplaceAllString(line, "")
-				cut[table] += len(later[schema].FindAllString(line, -1))
+		for _, table := range []string{"credentials", "routes", "authenticators", "keys"} {
+			if n := len(columns.FindAllString(line, -1)); n > 0 && strings.HasPrefix(line, `{"table":"`+table+`"`) {
+				lines[i] = columns.ReplaceAllString(line, "")
+				cut[table] += n
 			}
 		}
 	}
-	want := map[int]map[string]int{1: {"credentials": 2 * 7, "routes": 1}, 2: {"credentials": 4 * 5, "routes": 1}}[schema]
+	want := map[int]map[string]int{
+		1: {"credentials": 2 * 7, "routes": 1, "keys": 2},
+		2: {"credentials": 4 * 5, "routes": 1, "keys": 2, "authenticators": 1},
+		3: {"keys": 2, "authenticators": 1},
+	}[schema]
 	equal(t, "columns that were cut out", cut, want)
 	return strings.Join(lines, "")
 }

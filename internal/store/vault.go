@@ -12,10 +12,10 @@ import (
 // Keys implements [credential.Vault], in the order in which they were made.
 func (s *Store) Keys(ctx context.Context) ([]credential.Key, error) {
 	return queryList(ctx, s, func(row scan, k *credential.Key) error {
-		err := row(&k.ID, &k.Purpose, &k.Alg, &k.Wrapper, &k.Sealed, &k.Public, instant{&k.CreatedAt}, instant{&k.RetiredAt})
+		err := row(&k.ID, &k.Purpose, &k.Alg, &k.Wrapper, &k.Sealed, &k.Public, instant{&k.CreatedAt}, instant{&k.RetiredAt}, instant{&k.ActiveAt}, instant{&k.RevokedAt})
 		k.Public = some(k.Public)
 		return err
-	}, "SELECT id, purpose, alg, wrapper, sealed, public, created_at, retired_at FROM keys ORDER BY created_at, id")
+	}, "SELECT id, purpose, alg, wrapper, sealed, public, created_at, retired_at, active_at, revoked_at FROM keys ORDER BY created_at, id")
 }
 
 // Setting implements [credential.Vault].
