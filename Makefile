@@ -89,12 +89,13 @@ endef
 deps-test: deps-js
 	$(call install,python3=python3 curl=curl openssl=openssl nginx=nginx-light initdb=postgresql psql=postgresql-client git=git mosquitto=mosquitto mosquitto_pub=mosquitto-clients)
 
-# MQTT.js, a client that tests drive; kept apart from everything that is ours
-MQTTJS := 5.16.0
+# clients in JavaScript that tests drive; kept apart from everything that is ours
+JS := mqtt@5.16.0 openid-client@6.9.0 oauth4webapi@3.8.8 jose@6.2.18
 deps-js:
 	$(call install,node=nodejs npm=npm)
-	@grep -qs '"version": "$(MQTTJS)"' bin/js/node_modules/mqtt/package.json || { echo "installing the npm package mqtt $(MQTTJS) in bin/js"; \
-	  mkdir -p bin/js && npm install --prefix bin/js --no-save --no-package-lock --no-audit --no-fund --omit=dev --silent mqtt@$(MQTTJS) >/dev/null; }
+	@for one in $(JS); do grep -qs "\"version\": \"$${one#*@}\"" "bin/js/node_modules/$${one%@*}/package.json" || missing=1; done; \
+	if [ -n "$$missing" ]; then echo "installing the npm packages $(JS) in bin/js"; \
+	  mkdir -p bin/js && npm install --prefix bin/js --no-save --no-package-lock --no-audit --no-fund --omit=dev --silent $(JS) >/dev/null; fi
 
 deps-soak: deps-test
 	$(call install,epmd=erlang-base rabbitmqctl=rabbitmq-server)

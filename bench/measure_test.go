@@ -99,7 +99,8 @@ type load struct {
 	name    string
 	url     string
 	headers []string
-	pids    []int // processes whose CPU counts
+	post    string // body; "" is GET
+	pids    []int  // processes whose CPU counts
 	rps     series
 	cpu     series // microseconds of server CPU a request
 }
@@ -123,6 +124,9 @@ func (l *load) once(t *testing.T, seconds int) {
 	args := []string{"-t1", "-c16", fmt.Sprintf("-d%ds", seconds)}
 	for _, h := range l.headers {
 		args = append(args, "-H", h)
+	}
+	if l.post != "" {
+		args = append(args, "-s", postScript(t, l.post))
 	}
 	before := cpuOf(t, l.pids)
 	out, err := exec.Command("wrk", append(args, l.url)...).CombinedOutput()

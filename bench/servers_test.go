@@ -33,6 +33,10 @@ func TestMain(m *testing.M) {
 	case "upstream":
 		body := []byte(strings.Repeat("x", 256))
 		serveBare(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) }))
+	case "signer":
+		serveSigner()
+	case "answer":
+		serveAnswer(arg)
 	case "broker":
 		serveBroker(arg)
 	case "users":

@@ -37,6 +37,7 @@ func TestTable(t *testing.T) {
 	}
 	t.Run("start", func(t *testing.T) { startLine(t, &tab, dir, million) })
 	t.Run("http", func(t *testing.T) { httpLines(t, &tab, dir, tokens[0]) })
+	t.Run("oauth", func(t *testing.T) { oauthLines(t, &tab) })
 	t.Run("create", func(t *testing.T) { createLines(t, &tab) })
 	t.Run("mqtt", func(t *testing.T) { mqttLines(t, &tab) })
 	t.Run("scram", func(t *testing.T) { scramLines(t, &tab) })

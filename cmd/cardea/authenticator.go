@@ -41,8 +41,11 @@ func (a *app) authList() *cobra.Command {
 				cells := make([][]string, len(list))
 				for i, v := range list {
 					url := ""
-					if v.Backend != nil {
+					switch {
+					case v.Backend != nil:
 						url = v.URL
+					case v.Issuer != nil:
+						url = v.Issuer.Issuer
 					}
 					cells[i] = []string{v.ID, v.Listener, v.Type, v.Status, url, v.Precondition}
 				}
@@ -79,22 +82,28 @@ func (a *app) showAuthenticator(v view.Authenticator) error {
 	return a.show(v, func(w io.Writer) error {
 		err := details(w, "ID", v.ID, "TYPE", v.Type, "LISTENER", v.Listener, "ENABLED", strconv.FormatBool(v.Enable), "PRECONDITION", v.Precondition,
 			"STATUS", v.Status, "LAST ERROR", v.LastError, "AT", when(v.LastErrorAt), "CREATED", when(v.CreatedAt))
-		if err != nil || v.Backend == nil {
+		if err != nil || v.Backend == nil && v.Issuer == nil {
 			return err
 		}
 		fmt.Fprintln(w)
-		return printJSON(w, v.Backend)
+		return printJSON(w, struct {
+			*view.Backend
+			Issuer *view.TrustedIssuer `json:"issuer,omitempty"`
+			Scopes []string            `json:"scopes"`
+		}{v.Backend, v.Issuer, v.Scopes})
 	})
 }
 
 func (a *app) authCreate() *cobra.Command {
 	var kind, listener, file, precondition string
 	var disable bool
+	var issuer issuerFlags
 	c := &cobra.Command{
 		Use:   "create --type TYPE",
 		Short: "Append an authenticator to a chain",
 		Example: "  cardea authenticator create --type scram_rest --listener default --file users.json\n" +
-			`  echo '{"url":"http://127.0.0.1:8000/login"}' | cardea authenticator create --type http --file -`,
+			`  echo '{"url":"http://127.0.0.1:8000/login"}' | cardea authenticator create --type http --file -` + "\n" +
+			"  cardea authenticator create --type jwt --issuer https://idp.example.com --jwks-uri https://idp.example.com/jwks.json --audience cardea",
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			body, err := a.settings(file)
@@ -107,7 +116,10 @@ func (a *app) authCreate() *cobra.Command {
 				}
 			}
 			if body["type"] == nil {
-				return usagef("--type is missing: token, certificate, scram, password, scram_rest or http")
+				return usagef("--type is missing: token, certificate, scram, password, jwt, scram_rest or http")
+			}
+			if err := issuer.into(a, cmd.Flags().Changed, body); err != nil {
+				return err
 			}
 			if disable {
 				body["enable"] = false
@@ -115,9 +127,10 @@ func (a *app) authCreate() *cobra.Command {
 			return a.sendAuthenticator(cmd, http.MethodPost, pathAuths, body)
 		},
 	}
-	c.Flags().StringVar(&kind, "type", "", "`TYPE`: token, certificate, scram, password, scram_rest or http")
+	c.Flags().StringVar(&kind, "type", "", "`TYPE`: token, certificate, scram, password, jwt, scram_rest or http")
 	c.Flags().StringVar(&listener, "listener", "default", "`NAME` of the MQTT listener, or prefix of the HTTP route")
-	c.Flags().StringVar(&file, "file", "", "JSON `FILE` with how the REST service is asked; - is standard input")
+	c.Flags().StringVar(&file, "file", "", "JSON `FILE` with how the REST service is asked, or whom to trust; - is standard input")
+	issuer.flags(c)
 	c.Flags().StringVar(&precondition, "precondition", "", "Variform `EXPR`: it is asked only where that is true")
 	c.Flags().BoolVar(&disable, "disable", false, "append it switched off")
 	return c

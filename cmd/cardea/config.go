@@ -23,6 +23,8 @@ type config struct {
 	GRPCListen    string
 	ConsoleListen string
 
+	Issuer string // iss of access tokens; "" is the URL of the HTTP listener
+
 	Routes          []credential.Route // of flags, environment and file
 	HTTPTokenAuth   bool
 	MQTTTokenAuth   bool
@@ -36,6 +38,7 @@ type config struct {
 	ServerNames     []string       // further names and addresses in certificates of the internal CA
 	BackendNetworks []netip.Prefix // what REST services may be asked at; none: all but what nobody may be asked at
 	TrustedProxies  []netip.Prefix
+	Origins         []string // further ones that DPoP proofs may be made for
 	InsecureHTTP    bool
 
 	CacheBytes   int64

@@ -50,10 +50,11 @@ func TestEveryOptionEverywhere(t *testing.T) {
 		"mqtt-tls-listen": {"127.0.0.1:3", "127.0.0.1:13"}, "grpc-listen": {"127.0.0.1:4", "127.0.0.1:14"},
 		"console-listen": {"127.0.0.1:5", "127.0.0.1:15"}, "http-upstream": {"/a/=http://127.0.0.1:1", "/b/=http://127.0.0.1:1"},
 		"mqtt-upstream": {"tcp://h:1883", "tls://h:8883"}, "http-enable-token-auth": {"false", "true"},
-		"mqtt-enable-token-auth": {"false", "true"}, "mqtt-enable-tls": {"true", "false"}, "trusted-proxy": {"10.0.0.0/8", "10.0.0.1"},
+		"mqtt-enable-token-auth": {"false", "true"}, "mqtt-enable-tls": {"true", "false"}, "trusted-proxy": {"10.0.0.0/8", "10.0.0.1"}, "dpop-origin": {"https://a.test", "https://b.test"},
 		"backend-network": {"10.0.0.0/8", "10.0.0.1"},
 		"http-tls":        {"true", "false"}, "server-name": {"a.example", "b.example"}, "insecure-http": {"true", "false"},
-		"db": {"postgres://a/b", "postgres://c/d"}, "ready-file": {"a", "b"}, "cache-bytes": {"2097152", "3145728"},
+		"issuer": {"https://a.example", "https://b.example/cardea"},
+		"db":     {"postgres://a/b", "postgres://c/d"}, "ready-file": {"a", "b"}, "cache-bytes": {"2097152", "3145728"},
 		"staleness": {"10s", "20s"}, "drain-timeout": {"1s", "2s"}, "log-level": {"debug", "error"}, "log-format": {"json", "text"},
 		"mqtt-upstream-password-file": {filepath.Join(dir, "a"), filepath.Join(dir, "b")}, "mqtt-upstream-ca": {"a", "b"},
 		"mqtt-upstream-server-name": {"a.example", "b.example"}, "mqtt-upstream-proxy-protocol": {"true", "false"},
@@ -145,6 +146,7 @@ func TestConfigProblems(t *testing.T) {
 		{args: []string{"--http-upstream", "/db/=http://u:p@h"}, want: []string{"route /db/"}},
 		{args: []string{"--http-listen", "example.com:80"}, want: []string{"--http-listen"}}, // H22: a name may mean another address tomorrow
 		{args: []string{"--trusted-proxy", "10.0.0.1/8", "--trusted-proxy", ""}, want: []string{"--trusted-proxy", "--trusted-proxy"}},
+		{args: []string{"--dpop-origin", "https://a.test/", "--dpop-origin", "a.test", "--dpop-origin", "https://A.test"}, want: []string{"--dpop-origin", "--dpop-origin", "--dpop-origin"}},
 	} {
 		_, err := load(t, c.args, c.env, c.file)
 		e, ok := errors.AsType[*credential.Error](err)

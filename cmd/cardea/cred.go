@@ -32,6 +32,9 @@ func (a *app) credCreate() *cobra.Command {
 		Args: exactly("PRINCIPAL"),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			request.Principal = args[0]
+			if request.Kind == kindClient {
+				return usagef("OAuth clients are made by `cardea client create NAME --service %s`, which asks how they prove themselves", args[0])
+			}
 			if err := checkTTL("--ttl", request.TTL); err != nil {
 				return err
 			}
@@ -52,7 +55,7 @@ func (a *app) credCreate() *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&request.Kind, "kind", "", "device_token, certificate, scram, api_key, pat or app_key")
+	f.StringVar(&request.Kind, "kind", "", "device_token, certificate, scram, api_key, pat or app_key; for OAuth clients see cardea client")
 	f.StringVar(&request.Name, "name", "", "`TEXT` to tell it from others")
 	f.StringVar(&request.Description, "description", "", "`TEXT` for people")
 	f.StringArrayVar(&request.Scopes, "scope", nil, "`NAME` of a scope it may use (repeatable; none: all of the principal's)")
@@ -119,13 +122,20 @@ func (a *app) issueBy(cmd *cobra.Command, c *client, path string, request any, o
 type shown struct {
 	kind    string
 	withKey bool // certificate: a private key too
-	given   bool // scram: nothing, because the caller has brought password or keys
+	given   bool // scram, OAuth clients: nothing, because the caller has brought password or keys
 }
 
 // credFiles names the files that what is shown goes into.
 func credFiles(prefix string, what shown) (keyFiles, error) {
 	if prefix == "" {
 		return nil, nil
+	}
+	if what.kind == kindClient {
+		prefix, err := checkPrefix(prefix)
+		if err == nil && what.given {
+			err = usagef("--output has nothing to write: a client that proves itself by keys has no secret")
+		}
+		return keyFiles{{label: "secret", path: prefix + "_secret", mode: 0o600}}, err
 	}
 	if what.kind == kindScram {
 		prefix, err := checkPrefix(prefix)
@@ -184,16 +194,22 @@ func (a *app) saveIssued(files keyFiles, texts []string, issued view.Issued) err
 		for _, f := range files {
 			fmt.Fprintf(w, "Save %s %s\n", f.label, f.path)
 		}
+		if issued.ClientID != "" {
+			fmt.Fprintf(w, "Client id %s\n", issued.ClientID)
+		}
 		return nil
 	})
 }
 
 func writeCredential(w io.Writer, c view.CredentialView) error {
-	return details(w, "ID", c.ID, "KIND", c.Kind, "PRINCIPAL", c.Principal, "USER NAME", c.Username, "ALGORITHM", c.Algorithm, "NAME", c.Name, "DESCRIPTION", c.Description,
+	pairs := []string{
+		"ID", c.ID, "KIND", c.Kind, "PRINCIPAL", c.Principal, "USER NAME", c.Username, "ALGORITHM", c.Algorithm, "NAME", c.Name, "DESCRIPTION", c.Description,
 		"OWNER", c.Owner, "STATUS", c.Status, "SCOPES", strings.Join(c.Scopes, " "), "ALLOWED IPS", strings.Join(c.AllowedIPs, " "),
 		"RESOURCES", strings.Join(c.Resources, " "), "LIMITS", limitsText(c.Limits), "CLIENT NAME", c.ClientName, "HOME", c.Home, "DOCUMENTATION", c.Documentation,
 		"TAGS", strings.Join(c.Tags, " "), "PROJECT", c.Project, "VALID FROM", when(c.NotBefore), "EXPIRE", never(c.ExpiresAt),
-		"CREATED", when(c.CreatedAt), "BY", c.CreatedBy, "LAST USED", never(c.LastUsedAt), "QUARANTINED", when(c.QuarantinedAt), "REVOKED", when(c.RevokedAt), "REASON", cmp.Or(c.QuarantineReason, c.RevokeReason))
+		"CREATED", when(c.CreatedAt), "BY", c.CreatedBy, "LAST USED", never(c.LastUsedAt), "QUARANTINED", when(c.QuarantinedAt), "REVOKED", when(c.RevokedAt), "REASON", cmp.Or(c.QuarantineReason, c.RevokeReason),
+	}
+	return details(w, append(pairs, clientPairs(c.Client)...)...)
 }
 
 func (a *app) credShow() *cobra.Command {

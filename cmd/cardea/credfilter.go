@@ -15,7 +15,7 @@ type credFilter struct {
 
 func (f *credFilter) flags(c *cobra.Command) {
 	flags := c.Flags()
-	flags.StringVar(&f.kind, "kind", "", "device_token, certificate, scram, api_key, pat, app_key, password or session")
+	flags.StringVar(&f.kind, "kind", "", "device_token, certificate, scram, api_key, pat, app_key, oauth_client, password or session")
 	flags.StringVar(&f.principal, "principal", "", "only those of the principal `NAME`")
 	flags.StringVar(&f.owner, "owner", "", "only those that the user `NAME` answers for")
 	flags.StringVar(&f.status, "status", "", "active, quarantined, pending, expired or revoked")

@@ -71,7 +71,7 @@ func (a *app) demo(ctx context.Context, c *config) error {
 
 // serveUpstream lets the sample upstream answer until the server ends.
 func (d *demo) serveUpstream(ctx context.Context, n *node, l net.Listener) (*upstream, error) {
-	d.verifier.jwks = n.gate.JWKS
+	d.verifier.jwks = func() []byte { return n.gate.JWKS(ctx) }
 	up, err := newUpstream(ctx, filepath.Join(d.data, "upstream.db"), d.verifier.verify)
 	if err != nil {
 		return nil, err
@@ -93,6 +93,7 @@ type demo struct {
 	files    string // folder of the credentials
 	client   *client
 	verifier *identityVerifier
+	clientID string // of the OAuth client
 }
 
 // Names of what the demo makes.
@@ -131,6 +132,9 @@ func (d *demo) make(ctx context.Context) (err error) {
 	}
 	if err := d.makeAppKey(ctx); err != nil {
 		return fmt.Errorf("the application key of %s cannot be made; remove %s to begin anew: %w", demoUser, d.data, err)
+	}
+	if err := d.makeClient(ctx); err != nil {
+		return fmt.Errorf("the OAuth client of %s cannot be made; remove %s to begin anew: %w", demoService, d.data, err)
 	}
 	if err := d.makeRows(); err != nil {
 		return err
@@ -233,6 +237,7 @@ func (d *demo) show(n *node) {
 	d.showMQTT(n, curl+" "+bearer(d.token(demoDevice))+" "+counts)
 	d.showScram(cardea)
 	d.showAppKey(curl, base, cardea)
+	d.showClient(curl, base, cardea)
 	section(w, "a key of your own: make it, use it, see it, end it",
 		cardea+" key gen myapp01 --output ./myapp01",
 		curl+" -H \"Authorization: Bearer $(cat ./myapp01_token)\" "+query,

@@ -94,6 +94,10 @@ func paste(t *testing.T, dir, line string) {
 		_ = os.WriteFile(filepath.Join(dir, "deleted"), nil, 0o600)
 	case strings.Contains(line, " key server-cert "):
 		want = []string{"Save certificate ./server.pem"}
+	case strings.Contains(line, "/oauth2/token"):
+		want = []string{`"access_token":"ey`, `"expires_in":300,"scope":"demo:db"`}
+	case strings.Contains(line, " client decode"):
+		want = []string{demoClient, `"sub": "` + demoService + `"`, "ALLOWED:     true"}
 	case strings.Contains(line, " appkey list"):
 		want = []string{demoAppKey}
 	case strings.Contains(line, " -b jar "): // the session of an application key

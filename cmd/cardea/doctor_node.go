@@ -31,6 +31,7 @@ func (n *node) serveDoctor(w http.ResponseWriter, r *http.Request) {
 	if n.config.TLSCert != "" {
 		f.certificateFile("--tls-cert", n.config.TLSCert, time.Now())
 	}
+	f.issuer(n.issuer(), n.config.HTTPListen)
 	for _, route := range n.gate.Routes() {
 		f.answers(r.Context(), "route "+route.Prefix, route.Upstream)
 	}

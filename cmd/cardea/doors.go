@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ import (
 	"cardea/internal/grpcdoor"
 	"cardea/internal/httpdoor"
 	"cardea/internal/mqttdoor"
+	"cardea/internal/oauth"
 )
 
 // doors are the listeners of a node and what serves them.
@@ -73,7 +75,15 @@ func listenOn(option, addr string) (net.Listener, error) {
 func (n *node) makeDoors() (err error) {
 	d, c := &n.doors, n.config
 	reserved := http.NewServeMux()
-	if n.doors.http, err = n.newHTTPDoor(reserved); err != nil {
+	tokens := oauth.New(oauth.Config{
+		Gate: n.gate, Authority: n.authority, Log: n.log,
+		Certificate: func(r *http.Request) (verified, presented *x509.Certificate) { return d.http.Certificate(r) },
+		ClientAddr:  func(r *http.Request) netip.Addr { addr, _ := d.http.Source(r); return addr },
+	})
+	reserved.Handle("/oauth2/", tokens)
+	reserved.Handle(oauth.MetadataPath, tokens)
+	reserved.Handle(oauth.MetadataPath+"/", tokens)
+	if n.doors.http, err = n.newHTTPDoor(reserved, tokens.Forms()); err != nil {
 		return err
 	}
 	if err := n.makeMQTTDoor(reserved); err != nil {
@@ -84,7 +94,8 @@ func (n *node) makeDoors() (err error) {
 	}
 	n.api, err = api.New(api.Config{
 		Authority: n.authority, Gate: n.gate, EventLine: audit.Line, Log: n.log, Ready: n.readiness, Version: version(), Collectors: n.collectors(),
-		ClientAddr: func(r *http.Request) netip.Addr { addr, _ := d.http.Source(r); return addr },
+		ClientAddr:  func(r *http.Request) netip.Addr { addr, _ := d.http.Source(r); return addr },
+		Certificate: d.http.Certificate, Proof: d.http.Proof,
 	})
 	if err != nil {
 		return err
@@ -111,10 +122,10 @@ func (n *node) makeDoors() (err error) {
 	return nil
 }
 
-func (n *node) newHTTPDoor(reserved http.Handler) (*httpdoor.Door, error) {
+func (n *node) newHTTPDoor(reserved http.Handler, forms map[string]http.Handler) (*httpdoor.Door, error) {
 	c := httpdoor.Config{
-		Gate: n.gate, TokenAuth: n.config.HTTPTokenAuth, TrustedProxies: n.config.TrustedProxies,
-		Reserved: reserved, Log: n.log, QueryKeyUsed: n.noteQueryKey, Sessions: n.authority,
+		Gate: n.gate, TokenAuth: n.config.HTTPTokenAuth, TrustedProxies: n.config.TrustedProxies, Origins: n.config.Origins,
+		Reserved: reserved, Forms: forms, Log: n.log, QueryKeyUsed: n.noteQueryKey, Sessions: n.authority,
 	}
 	if n.config.HTTPTLS {
 		var err error

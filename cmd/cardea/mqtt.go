@@ -76,7 +76,7 @@ func (n *node) makeMQTTDoor(reserved *http.ServeMux) error {
 	}
 	reserved.Handle("/mqtt", d.mqtt.WebSocket(
 		&mqttdoor.Listener{Name: "websocket", Chain: "default", Tokens: true, Scram: true, Certificates: c.HTTPTLS, Origins: c.MQTT.Origins},
-		func(r *http.Request) netip.Addr { addr, _ := d.http.Source(r); return addr }))
+		func(r *http.Request) netip.Addr { addr, _ := d.http.Source(r); return addr }, d.http.Certificate))
 	return nil
 }
 

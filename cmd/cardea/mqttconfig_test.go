@@ -82,6 +82,20 @@ func TestListenerIsReadStrictly(t *testing.T) {
 	}
 }
 
+// No listener takes the name by which the chain of the gRPC listener is known.
+func TestListenerNames(t *testing.T) {
+	t.Parallel()
+	file := func(name string) string {
+		return "[[mqtt_listener]]\nname = \"" + name + "\"\nlisten = \"127.0.0.1:18831\"\ntokens = true\n"
+	}
+	if _, err := load(t, nil, nil, file("grpc")); err == nil || !strings.Contains(err.Error(), "choose another") {
+		t.Errorf("%v", err)
+	}
+	if _, err := load(t, nil, nil, file("grpc-2")); err != nil {
+		t.Error(err)
+	}
+}
+
 // What a listener denies it denies, whether it allows something beside or not.
 func TestListenerRulesOfAFile(t *testing.T) {
 	t.Parallel()

@@ -141,6 +141,9 @@ func (l *mqttListener) check(field string, problems *credential.Problems) {
 	if why := credential.CheckName(l.Name); why != "" {
 		problems.Add(field+".name", "%s", why)
 	}
+	if l.Name == credential.ListenerGRPC {
+		problems.Add(field+".name", "is that of the gRPC listener's chain: choose another")
+	}
 	if host, port, err := net.SplitHostPort(l.Listen); err != nil || port == "" || strings.ContainsAny(host, " /@?#%") {
 		problems.Add(field+".listen", "must be HOST:PORT, not %q", l.Listen)
 	}

@@ -45,10 +45,12 @@ func doorOptions() []option {
 		{name: "grpc-listen", value: "ADDR", def: "127.0.0.1:5655", usage: "where gRPC is served, always with TLS", set: listen(func(c *config) *string { return &c.GRPCListen })},
 		{name: "console-listen", value: "ADDR", def: "127.0.0.1:5656", usage: "where the console is served, an origin of its own", set: listen(func(c *config) *string { return &c.ConsoleListen })},
 		{name: "http-upstream", value: "PREFIX=URL", usage: "sends a path prefix to an upstream, as in /db/=http://127.0.0.1:8086", list: true, set: setRoute},
+		{name: "issuer", value: "URL", usage: "how others reach the HTTP listener: iss of access tokens (default: its own address)", set: setIssuer},
 		{name: "http-enable-token-auth", def: "true", boolean: true, usage: "the HTTP door accepts tokens", set: boolean(func(c *config) *bool { return &c.HTTPTokenAuth })},
 		{name: "mqtt-enable-token-auth", def: "true", boolean: true, usage: "the MQTT door accepts tokens", set: boolean(func(c *config) *bool { return &c.MQTTTokenAuth })},
 		{name: "mqtt-enable-tls", def: "false", boolean: true, usage: "the MQTT listener speaks TLS and demands a client certificate", set: boolean(func(c *config) *bool { return &c.MQTTTLS })},
 		{name: "trusted-proxy", value: "CIDR", list: true, usage: "whose X-Forwarded-For and Forwarded are believed", set: setProxy},
+		{name: "dpop-origin", value: "URL", list: true, usage: "a further origin that clients reach the HTTP listener by, through trusted proxies: DPoP proofs may be for it", set: setDPoPOrigin},
 	}
 }
 

@@ -33,6 +33,10 @@ const (
 	pathAuthMove     = "/api/v1/authenticators/%s/move"
 	pathAuthTest     = "/api/v1/authenticators/%s/test"
 	pathAuthMetrics  = "/api/v1/authenticators/%s/metrics"
+	pathAPIs         = "/api/v1/apis"
+	pathAPI          = "/api/v1/apis/%s"
+	pathSigningKeys  = "/api/v1/signing-keys"
+	pathTokenRevoke  = "/api/v1/tokens/revoke"
 	pathSessions     = "/api/v1/sessions"
 	pathSession      = "/api/v1/sessions/%s"
 	pathEvents       = "/api/v1/events"
@@ -57,6 +61,8 @@ const (
 	pathImportRows   = "/api/v1/imports/%s/rows"
 	pathImportTry    = "/api/v1/imports/try"
 	pathImportFinish = "/api/v1/imports/%s/finish"
+
+	pathSigningKeyRevoke = "/api/v1/signing-keys/%s/revoke"
 
 	pathUserPassword = "/api/v1/users/%s/password"
 	pathUserInvite   = "/api/v1/users/%s/invite"

@@ -90,7 +90,7 @@ func (a *app) root() *cobra.Command {
 		a.orgCommand(), a.projectCommand(), a.keyCommand(), a.principalCommand(), a.userCommand(), a.credCommand(), a.appkeyCommand(), a.inventoryCommand(), a.scopeCommand(), a.roleCommand(), a.kindPolicyCommand(), a.routeCommand(),
 		a.loginCommand(), a.logoutCommand(), a.meCommand(), a.tokenCommand(),
 		a.formatCommand(), a.importCommand(), a.webhookCommand(),
-		a.authenticatorCommand(), a.sessionCommand(), a.auditCommand(), a.verifyCommand(), a.explainCommand(), a.scanCommand(), a.variformCommand(),
+		a.clientCommand(), a.apiCommand(), a.signingKeyCommand(), a.authenticatorCommand(), a.sessionCommand(), a.auditCommand(), a.verifyCommand(), a.explainCommand(), a.scanCommand(), a.variformCommand(),
 		a.adminCommand(), a.keystoreCommand(), a.backupCommand(), a.restoreCommand(), a.doctorCommand(), a.versionCommand(),
 	)
 	return root

@@ -83,7 +83,7 @@ func (n *node) announce(w io.Writer) error {
 			return fmt.Errorf("--ready-file: %w", err)
 		}
 	}
-	n.log.Info("ready", "http", r.HTTP, "mqtt", r.MQTT, "mqtts", r.MQTTS, "grpc", r.GRPC, "console", r.Console, "data", n.config.Data, "version", version())
+	n.log.Info("ready", "http", r.HTTP, "mqtt", r.MQTT, "mqtts", r.MQTTS, "grpc", r.GRPC, "console", r.Console, "issuer", n.issuer(), "data", n.config.Data, "version", version())
 	if r.HTTP != "" {
 		fmt.Fprintf(w, "HTTP         %s\n", n.httpURL())
 	}

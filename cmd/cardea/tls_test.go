@@ -101,6 +101,27 @@ func TestHTTPSWithCertificates(t *testing.T) {
 	}
 }
 
+// A certificate of nobody's does not hinder the handshake, but refuses whoever shows it, with a good token or without, at the gateway and at the API (J20).
+func TestCertificateOfNobody(t *testing.T) {
+	t.Parallel()
+	k := start(t, testkit.CardeaConfig{Args: append(upstreamOf(t, ok), "--http-tls")})
+	root, good := rootOf(t, k), identityOf(t, k, view.NewKey{ID: "good"})
+	stranger := httpsClient(root, identityOf(t, start(t, testkit.CardeaConfig{}), view.NewKey{ID: "good"}).cert) // of another Cardea
+	for _, path := range []string{"/db/x", "/api/v1/whoami"} {
+		for what, token := range map[string]string{"alone": "", "beside a token": good.token} {
+			if s := get(stranger, "https://"+k.HTTP+path, token); s != 401 {
+				t.Errorf("%s, %s: %d, want 401", path, what, s)
+			}
+		}
+		if s := get(httpsClient(root), "https://"+k.HTTP+path, good.token); s != 200 {
+			t.Errorf("%s, the token alone: %d", path, s)
+		}
+	}
+	if s := get(stranger, "https://"+k.HTTP+"/healthz", ""); s != 200 {
+		t.Errorf("what is open to all: %d", s)
+	}
+}
+
 func whoAmI(t *testing.T, k *testkit.Cardea, root *x509.CertPool, token string, certs ...tls.Certificate) (string, error) {
 	t.Helper()
 	conn, err := grpc.NewClient(k.GRPC, grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: root, Certificates: certs})))

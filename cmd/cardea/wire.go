@@ -139,7 +139,7 @@ func (n *node) openCore(ctx context.Context) (err error) {
 	}
 	n.authority, err = authority.New(authority.Config{
 		Store: n.store, Gate: n.gate, Ring: ring, CA: ca, Log: n.log, Routes: n.config.Routes,
-		Sources: n.outbound, Notifier: by, Listeners: n.doors.mqttNames,
+		Sources: n.outbound, Notifier: by, Listeners: n.doors.mqttNames, Issuer: n.issuer(), KeySets: n.outbound,
 	})
 	if err != nil {
 		return err
@@ -170,6 +170,10 @@ func (n *node) newGate(ctx context.Context, ring *keyring.Ring) (*gate.Gate, err
 	if err != nil {
 		return nil, err
 	}
+	nonce, err := authority.NonceKey(ring, keys)
+	if err != nil {
+		return nil, err
+	}
 	instance, err := n.store.Setting(ctx, "instance")
 	if err != nil {
 		return nil, err
@@ -178,12 +182,23 @@ func (n *node) newGate(ctx context.Context, ring *keyring.Ring) (*gate.Gate, err
 	if err != nil {
 		return nil, err
 	}
-	return gate.New(gate.Config{
+	c := gate.Config{
 		Store: n.store, Signer: signer, Keys: publics, Issuer: "cardea:" + instance,
 		CacheBytes: n.config.CacheBytes, Staleness: n.config.Staleness, StaticRoutes: n.config.Routes,
 		Log: n.log, Clock: gate.NewClock(high, nil, nil),
 		Open: ring.Open, FakeSalt: fake, Sources: n.outbound, Near: n.noteQuota,
-	})
+		TokenIssuer: n.issuer(), NonceKey: nonce, KeySets: n.outbound,
+	}
+	if c.TokenIssuer != "" {
+		c.SigningKeys = func(ctx context.Context) (credential.SigningKeys, error) {
+			keys, err := n.store.Keys(ctx)
+			if err != nil {
+				return credential.SigningKeys{}, err
+			}
+			return authority.OAuthKeys(ring, keys, time.Now())
+		}
+	}
+	return gate.New(c)
 }
 
 // noteQuota has the authority record what the gate has found. The gate counts only when everything is open.
@@ -286,7 +301,7 @@ func (n *node) keepHouse(ctx context.Context) {
 			err := n.prune(ctx)
 			return errors.Join(err, n.authority.Sweep(ctx))
 		})
-		if err != nil && ctx.Err() == nil {
+		if err = errors.Join(err, n.authority.KeepSigningKeys(ctx)); err != nil && ctx.Err() == nil {
 			n.log.Warn("housekeeping failed; it is tried again in an hour", "error", err)
 		}
 		select {

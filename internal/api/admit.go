@@ -107,12 +107,15 @@ func (s *server) admit(h http.Header, r *http.Request, request string) (*caller,
 		return nil, refusal(reason, 0)
 	}
 	id, out := s.api.Gate.Authenticate(r.Context(), &ev)
+	if ev.DPoP != nil {
+		h.Set("DPoP-Nonce", s.api.Gate.Nonce()) // for the next one
+	}
 	if a := out.Allowance; a != nil {
 		h.Set("RateLimit-Policy", a.Policy())
 		h.Set("RateLimit", a.Remaining(out.Reason))
 	}
 	if out.Reason != credential.OK {
-		return nil, refusal(out.Reason, out.RetryAfter)
+		return nil, refusalTo(&ev, out)
 	}
 	if org != "" && org != id.Org {
 		return nil, badField(http.StatusBadRequest, "header."+headerOrg, "is not the organisation of the credential: a credential acts in its own")
@@ -122,7 +125,7 @@ func (s *server) admit(h http.Header, r *http.Request, request string) (*caller,
 		source = ev.Source.String()
 	}
 	return &caller{id: id, source: source, addr: ev.Source, Caller: authority.Caller{
-		Org: id.Org, Rights: s.api.Gate.Rights(id), Exercised: func(scope string) { s.api.Gate.Exercised(id, scope) },
+		Org: id.Org, Rights: s.api.Gate.Rights(id), Token: id.AccessToken(), Exercised: func(scope string) { s.api.Gate.Exercised(id, scope) },
 		Actor: credential.Actor{Principal: id.Principal, Credential: id.Credential, Source: source, Door: "api", Request: request},
 	}}, nil
 }
@@ -169,32 +172,6 @@ func namedOrg(r *http.Request) (string, *problem) {
 	default:
 		return named[0], nil
 	}
-}
-
-// evidence reads the bearer token or the API key, and the client certificate of the connection. Cookies count for nothing.
-func (s *server) evidence(r *http.Request) (gate.Evidence, credential.Reason) {
-	ev := gate.Evidence{Source: s.api.ClientAddr(r), Door: "api", Route: s.routeOf(r.URL.Path)}
-	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
-		ev.Certificate = r.TLS.VerifiedChains[0][0]
-	}
-	auth, key := r.Header.Values("Authorization"), r.Header.Values("X-API-Key")
-	if len(auth) > 1 || len(key) > 1 {
-		return ev, credential.AmbiguousEvidence
-	}
-	if len(auth) == 1 {
-		scheme, token, _ := strings.Cut(auth[0], " ")
-		if !strings.EqualFold(scheme, "bearer") || token == "" {
-			return ev, credential.MalformedToken
-		}
-		ev.Token = token
-	}
-	if len(key) == 1 {
-		if ev.Token != "" && ev.Token != key[0] {
-			return ev, credential.AmbiguousEvidence
-		}
-		ev.Token = key[0]
-	}
-	return ev, credential.OK
 }
 
 // route refuses paths and methods that the API does not have, as problems.

@@ -12,6 +12,7 @@
 package api
 
 import (
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -35,6 +36,10 @@ type Config struct {
 	EventLine func(*credential.Event) ([]byte, error)
 	// ClientAddr returns where a request came from, behind trusted proxies. Nil: the peer.
 	ClientAddr func(*http.Request) netip.Addr
+	// Certificate returns the client's certificate: one whose chain leads to Cardea's CA, or one that was presented alone. Nil: what TLS has verified.
+	Certificate func(*http.Request) (verified, presented *x509.Certificate)
+	// Proof returns the proof of possession (RFC 9449) that came with a request; nil for none. Without it no token that is bound to a key is accepted.
+	Proof func(*http.Request) *gate.DPoP
 	// Ready says whether every door accepts; nil if that is all the gate knows. Its text is not shown to the public.
 	Ready func() error
 	// Version is shown to the local administrator and in the OpenAPI document's info only.
@@ -69,6 +74,9 @@ func New(c Config) (*API, error) {
 	if c.ClientAddr == nil {
 		c.ClientAddr = peerAddr
 	}
+	if c.Certificate == nil {
+		c.Certificate = verifiedLeaf
+	}
 	a := &API{Config: c, leaking: make(chan struct{}, maxLeaking)}
 	a.remote = newServer(a, false)
 	a.local = newServer(a, true)
@@ -100,4 +108,11 @@ func peerAddr(r *http.Request) netip.Addr {
 		return netip.Addr{}
 	}
 	return ap.Addr().Unmap()
+}
+
+func verifiedLeaf(r *http.Request) (verified, presented *x509.Certificate) {
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		return nil, nil
+	}
+	return r.TLS.VerifiedChains[0][0], nil
 }

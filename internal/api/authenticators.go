@@ -72,7 +72,7 @@ type (
 func (s *server) authenticators() {
 	auth := s.api.Authority
 	const on = " on /authenticators/LISTENER"
-	const trust = on + "; the caller must have what a REST service could give"
+	const trust = on + "; the caller must have what a REST service, or an issuer of tokens, could give"
 	const example = `"url":"http://127.0.0.1:8000/scram","body":{"username":"${username}"}}`
 	handle(s, op{
 		id: "createAuthenticator", method: http.MethodPost, path: "/authenticators", summary: "Append an authenticator to a chain",
@@ -173,7 +173,7 @@ func authenticatorOf(b *view.AuthenticatorSettings) (authority.NewAuthenticator,
 	var p credential.Problems
 	n := authority.NewAuthenticator{
 		Enabled: b.Enabled(), Precondition: b.Precondition, Scopes: b.Scopes,
-		AllowSuperuser: b.AllowSuperuser, DenyOnFailure: b.OnBackendFailure == "deny", Backend: b.Backend(&p),
+		AllowSuperuser: b.AllowSuperuser, DenyOnFailure: b.OnBackendFailure == "deny", Backend: b.Backend(&p), Issuer: b.Issuer.From(),
 	}
 	return n, p.Err()
 }

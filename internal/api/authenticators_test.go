@@ -158,7 +158,7 @@ func TestLocalAuthenticators(t *testing.T) {
 func TestRefusedAuthenticators(t *testing.T) {
 	w := newWorld(t)
 	for _, tc := range []struct{ change, fields string }{
-		{`"type":"jwt"`, "body.type"},
+		{`"type":"ldap"`, "body.type"},
 		{`"listener":"Bad"`, "body.listener"},
 		{`"listener":"/none/"`, "body.listener body.type"},
 		{`"url":""`, "body.url"},

@@ -230,7 +230,7 @@ func preview(p *authority.Preview) view.Preview {
 	v := view.FromCredential(p.Credential, p.PrincipalName, "", time.Time{})
 	return view.Preview{
 		Kind: v.Kind, Principal: v.Principal, Name: v.Name, Scopes: v.Scopes, AllowedIPs: v.AllowedIPs, Owner: p.OwnerName,
-		Resources: v.Resources, Limits: v.Limits, NotBefore: v.NotBefore, ExpiresAt: v.ExpiresAt,
+		Resources: v.Resources, Limits: v.Limits, Client: v.Client, NotBefore: v.NotBefore, ExpiresAt: v.ExpiresAt,
 		Approval: p.Credential.State == credential.StatePending, Policy: view.FromKindPolicy(p.Policy), Warnings: p.Warnings,
 	}
 }
@@ -311,6 +311,7 @@ func newCredential(n view.NewCredential) authority.NewCredential {
 	}
 	out.Owner, out.Resources, out.Limits = n.Owner, n.Resources, n.Limits.From()
 	out.AllowAdmin, out.Documentation, out.ClientName, out.Home = n.AllowAdmin, n.Documentation, n.ClientName, n.Home
+	out.Client = n.Client.From(&p)
 	out.Salt, out.StoredKey, out.ServerKey = scramKeys(n.ScramKeys, &p)
 	out.Unread = p
 	return out
@@ -349,6 +350,7 @@ func credentialPatch(b view.PatchCredential) (authority.CredentialPatch, error) 
 		out.Limits = &l
 	}
 	out.Documentation, out.ClientName, out.Home = b.Documentation, b.ClientName, b.Home
+	out.Client = b.Client.From(&p)
 	return out, p.Err()
 }
 

@@ -14,7 +14,7 @@ import (
 
 // CredentialsIn selects credentials; exported as in server.go.
 type CredentialsIn struct {
-	Kind            string    `query:"kind" enum:"device_token,certificate,scram,api_key,pat,app_key,password,session"`
+	Kind            string    `query:"kind" enum:"device_token,certificate,scram,api_key,pat,app_key,oauth_client,password,session"`
 	Principal       string    `query:"principal" doc:"Name or id"`
 	Status          string    `query:"status" enum:"active,quarantined,pending,expired,revoked"`
 	Tag             string    `query:"tag"`

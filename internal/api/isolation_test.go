@@ -47,6 +47,9 @@ var isolation = map[string][]string{
 		`422 POST /credentials {"kind":"api_key","principal":"self","scopes":["their:scope"]}`,
 		`422 POST /credentials {"kind":"api_key","principal":"self","owner":"their-user"}`,
 		`422 POST /credentials {"kind":"api_key","principal":"self","owner":"{U}"}`,
+		`422 POST /credentials {"kind":"oauth_client","principal":"self","client":{"audiences":["https://their-api.test"]}}`,
+		`422 POST /credentials {"kind":"oauth_client","principal":"self","client":{"may_act":"their-pump"}}`,
+		`422 POST /credentials {"kind":"oauth_client","principal":"self","client":{"may_act":"{P}"}}`,
 	},
 	"createCredentials": {
 		`422 POST /credentials/batch {"credentials":[{"kind":"device_token","principal":"{P}"}]}`,
@@ -132,6 +135,20 @@ var isolation = map[string][]string{
 		`list POST /imports/try {"rows":[{"kind":"api_key","principal":"their-pump","format":"their-format","hash":"00","project":"their-project","scopes":["their:scope"]}]}`,
 	},
 
+	"createAPI": {
+		`201 POST /apis {"name":"their-twin-api","audience":"https://their-twin.test"}`, // name and audience are free here
+		`422 POST /apis {"name":"mine","audience":"https://mine.test","scopes":["their:scope"]}`,
+		`422 POST /apis {"name":"mine","audience":"https://mine.test","introspectors":["their-pump"]}`,
+		`422 POST /apis {"name":"mine","audience":"https://mine.test","introspectors":["{P}"]}`,
+	},
+	"listAPIs":  {`list GET /apis`},
+	"getAPI":    {`404 GET /apis/their-api`},
+	"patchAPI":  {`404 PATCH /apis/their-api {"scopes":[]}`},
+	"deleteAPI": {`404 DELETE /apis/their-api`},
+	"revokeAccessToken": {
+		`404 POST /tokens/revoke {"token":"{ACCESS}"}`, `404 POST /tokens/revoke {"jti":"{JTI}","credential":"{CLIENT}"}`,
+	},
+
 	"listSessions": {`list GET /sessions`, `404 GET /sessions?principal=their-pump`, `404 GET /sessions?principal={P}`, `list GET /sessions?credential={C}`},
 	"kickSession":  {`404 DELETE /sessions/{S}`},
 	"listEvents": {
@@ -141,7 +158,7 @@ var isolation = map[string][]string{
 	"exportEvents": {`list GET /events/export`, `list GET /events/export?subject={P}`},
 	"verifyEvents": {`-403 POST /events/verify`},
 	"listRefusals": {`list GET /refusals?limit=500`},
-	"verify":       {`list POST /verify {"token":"{TOKEN}"}`, `list POST /verify {"token":"{TOKEN}","action":"mqtt:publish","resource":"rival/x"}`},
+	"verify":       {`list POST /verify {"token":"{TOKEN}"}`, `list POST /verify {"token":"{TOKEN}","action":"mqtt:publish","resource":"rival/x"}`, `list POST /verify {"token":"{ACCESS}"}`},
 	"explain":      {`list POST /explain {"token":"{TOKEN}","action":"mqtt:publish","resource":"rival/x"}`},
 	"whoami":       {`list GET /whoami`},
 
@@ -176,6 +193,9 @@ var isolation = map[string][]string{
 	"listRoutes":              {`-403 GET /routes`},
 	"putRoute":                {`-403 PUT /routes {"prefix":"/db/","upstream":"http://127.0.0.1:1"}`},
 	"deleteRoute":             {`-403|404 DELETE /routes?prefix=/db/`},
+	"listSigningKeys":         {`-403 GET /signing-keys`},
+	"rotateSigningKeys":       {`-403 POST /signing-keys {"alg":"ES256"}`},
+	"revokeSigningKey":        {`-404|403 POST /signing-keys/{KID}/revoke {}`},
 	"createAuthenticator":     {`-403 POST /authenticators {"type":"token","listener":"spare"}`},
 	"listAuthenticators":      {`-403 GET /authenticators`, `-403 GET /authenticators?listener=default`},
 	"getAuthenticator":        {`-404 GET /authenticators/{A}`},
@@ -254,6 +274,11 @@ func newRival(w *world) *rival {
 		Kind: "device_token", Principal: "their-pump", Name: "their-token", Scopes: []string{"their:scope"}, Tags: []string{"their-tag"}, Project: "their-project", Owner: "their-user",
 	}, &token)
 	do("POST", "/credentials", view.NewCredential{Kind: "scram", Principal: "their-pump", Username: "their-login"}, &login)
+	var client view.Issued
+	do("POST", "/apis", view.NewAPI{Name: "their-api", Audience: "https://their-api.test"}, nil)
+	do("POST", "/apis", view.NewAPI{Name: "their-twin-api", Audience: "https://their-twin.test"}, nil)
+	do("POST", "/credentials", view.NewCredential{Kind: "oauth_client", Principal: "their-pump", Client: &view.Client{}}, &client)
+	access := w.accessToken(client)
 	var credentials, principals view.Page[json.RawMessage]
 	do("GET", "/credentials?limit=1", nil, &credentials)
 	do("GET", "/principals?limit=1", nil, &principals)
@@ -275,6 +300,8 @@ func newRival(w *world) *rival {
 	if len(live.Items) != 1 {
 		w.Fatalf("sessions %+v", live)
 	}
+	var keys view.Page[view.SigningKey]
+	w.local("GET", "/signing-keys", nil).is(200).into(&keys)
 	var chain view.Page[struct{ ID string }]
 	w.local("GET", "/authenticators", nil).is(200).into(&chain)
 	secret := token.Secret.Reveal()
@@ -286,10 +313,10 @@ func newRival(w *world) *rival {
 		w: w,
 		marks: []string{
 			user.ID, "their-user", code.Code.Reveal(), pat.ID, key.ID, key.Secret.Reveal(), "their-app", hook.ID, "their-hook", pump.ID, twin.ID, gone.ID, token.ID, ended.ID, login.ID, live.Items[0].ID, secret, "their-boss", "their-pump", "their-ghost", "their-token", "their-login",
-			"their:scope", "their-role", "their-project", "their-tag", "their-stream", `"77d"`, "rival/x", "their-format", "their-file", im.ID,
+			"their:scope", "their-role", "their-project", "their-tag", "their-stream", "their-api", access.Token, access.ID, client.ID, client.Secret.Reveal(), `"77d"`, "rival/x", "their-format", "their-file", im.ID,
 		},
 		stands: strings.NewReplacer("{U}", user.ID, "{CODE}", code.Code.Reveal(), "{PAT}", pat.ID, "{K}", key.ID, "{W}", hook.ID, "{P}", pump.ID, "{GONE}", gone.ID, "{C}", token.ID, "{S}", live.Items[0].ID, "{TOKEN}", secret, "{A}", chain.Items[0].ID,
-			"{DIGEST}", digest, "{I}", im.ID,
+			"{KID}", keys.Items[0].KID, "{CLIENT}", client.ID, "{ACCESS}", access.Token, "{JTI}", access.ID, "{DIGEST}", digest, "{I}", im.ID,
 			"{CCURSOR}", credentials.NextCursor, "{PCURSOR}", principals.NextCursor),
 	}
 	for recorded := false; !recorded; {
@@ -305,7 +332,7 @@ func (r *rival) state() string {
 	r.w.Helper()
 	var all []string
 	for _, path := range []string{
-		"/orgs/rival", "/projects", "/policies", "/principals?limit=500", "/credentials?limit=500", "/scopes", "/roles", "/sessions", "/events?limit=500", "/formats", "/imports",
+		"/orgs/rival", "/projects", "/policies", "/principals?limit=500", "/credentials?limit=500", "/scopes", "/roles", "/apis", "/sessions", "/events?limit=500", "/formats", "/imports",
 	} {
 		all = append(all, string(r.w.in("rival", "GET", path, nil).is(200).body))
 	}

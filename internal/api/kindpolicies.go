@@ -11,7 +11,7 @@ import (
 
 // KindIn names a kind of credentials in the path.
 type KindIn struct {
-	Kind string `path:"kind" doc:"device_token, certificate, scram, api_key, pat, app_key or password"`
+	Kind string `path:"kind" doc:"device_token, certificate, scram, api_key, pat, app_key, oauth_client or password"`
 }
 
 type putKindPolicyIn struct {

@@ -23,7 +23,7 @@ func TestPoliciesOfKinds(t *testing.T) {
 	w := newWorld(t)
 	var list view.Page[view.KindPolicy]
 	w.do("GET", "/policies", nil).is(200).into(&list)
-	if len(list.Items) != 7 || list.Items[4].Kind != "pat" || list.Items[4].Set || list.Items[4].DefaultLifetime != "90d" {
+	if len(list.Items) != 8 || list.Items[4].Kind != "pat" || list.Items[4].Set || list.Items[4].DefaultLifetime != "90d" {
 		t.Errorf("%+v", list.Items)
 	}
 	r := w.do("GET", "/policies/pat", nil).is(200)

@@ -22,8 +22,11 @@ func (a *API) newPublic() (http.Handler, error) {
 	mux.HandleFunc("GET /readyz", a.readyz)
 	mux.Handle("GET /metrics", metrics)
 	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) { bytesOf(w, "application/json", document) })
-	mux.HandleFunc("GET /.well-known/jwks.json", func(w http.ResponseWriter, _ *http.Request) {
-		bytesOf(w, "application/jwk-set+json", a.Gate.JWKS())
+	mux.HandleFunc("GET /.well-known/jwks.json", func(w http.ResponseWriter, r *http.Request) {
+		if len(a.Gate.SigningAlgs(r.Context())) > 0 { // otherwise they cannot be read now, and are missing
+			w.Header().Set("Cache-Control", "public, max-age=300") // a key is published for longer before it signs
+		}
+		bytesOf(w, "application/jwk-set+json", a.Gate.JWKS(r.Context()))
 	})
 	mux.HandleFunc("GET /.well-known/secret-format.json", func(w http.ResponseWriter, _ *http.Request) {
 		bytesOf(w, "application/json", authority.FormatDocument())

@@ -64,6 +64,9 @@ func newServer(a *API, local bool) *server {
 	s.formats()
 	s.imports()
 	s.routes()
+	s.apis()
+	s.signingKeys()
+	s.accessTokens()
 	s.authenticators()
 	s.sessions()
 	s.events()
@@ -202,7 +205,7 @@ func (o op) curl() string {
 	if o.public {
 		cmd = "curl"
 	}
-	url := "http://127.0.0.1:5654" + strings.NewReplacer("{ref}", "pump-1", "{id}", "7Gq0bXv2LmNp", "{name}", "telemetry:write", "{kind}", "pat").Replace(o.where())
+	url := "http://127.0.0.1:5654" + strings.NewReplacer("{ref}", "pump-1", "{id}", "7Gq0bXv2LmNp", "{name}", "telemetry:write", "{kind}", "pat", "{kid}", "2uZ0y1mKGqv2pxbRVxDq6WzPQ1q9kZJm2hC0q8l4aZk").Replace(o.where())
 	switch {
 	case o.method == http.MethodGet || o.method == http.MethodDelete:
 		if o.example != "" {

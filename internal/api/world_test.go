@@ -24,6 +24,7 @@ import (
 	"cardea/internal/secret"
 	"cardea/internal/store"
 	"cardea/internal/testkit"
+	"cardea/internal/testkit/foundation"
 	"cardea/internal/view"
 )
 
@@ -33,6 +34,7 @@ type world struct {
 	store  *store.Store
 	auth   *authority.Authority
 	gate   *gate.Gate
+	tokens *foundation.Tokens
 	api    *API
 	net    *httptest.Server // with bearer credentials, and what is public
 	socket *httptest.Server // the local administrator
@@ -55,16 +57,18 @@ func newWorld(t testing.TB) *world {
 	ring, ca, err := authority.Bootstrap(t.Context(), w.store, ks, nil, log)
 	w.must(err)
 	sources := outbound.New(outbound.Config{Log: log})
-	w.gate, err = gate.New(gate.Config{
-		Store: w.store, Signer: w.signer(ring), FlushEvery: 20 * time.Millisecond, Log: log, Open: ring.Open, Sources: sources,
-	})
+	c := gate.Config{Store: w.store, Signer: w.signer(ring), FlushEvery: 20 * time.Millisecond, Log: log, Open: ring.Open, Sources: sources, KeySets: sources}
+	w.tokens = foundation.NewTokens(t, &c, w.store, ring)
+	w.gate, err = gate.New(c)
 	w.must(err)
+	w.tokens.Gate = w.gate
 	t.Cleanup(func() { w.gate.Close() })
 	go w.gate.Run(context.Background())
 	w.must(w.gate.Await(t.Context()))
-	w.auth, err = authority.New(authority.Config{Store: w.store, Gate: w.gate, Ring: ring, CA: ca, Log: log, Sources: sources, Notifier: callerOut{sources}, Listeners: func() []string { return []string{"default"} }})
+	w.auth, err = authority.New(authority.Config{Store: w.store, Gate: w.gate, Ring: ring, CA: ca, Log: log, Sources: sources, Notifier: callerOut{sources}, Issuer: testIssuer, KeySets: sources, Listeners: func() []string { return []string{"default"} }})
 	w.must(err)
-	w.api, err = New(Config{Authority: w.auth, Gate: w.gate, EventLine: audit.Line, Log: log, Version: "0.0.1-test", Ready: func() error { return w.ready }})
+	w.tokens.Authority = w.auth
+	w.api, err = New(Config{Authority: w.auth, Gate: w.gate, EventLine: audit.Line, Log: log, Version: "0.0.1-test", Ready: func() error { return w.ready }, Proof: proofOf})
 	w.must(err)
 	w.net = w.serve(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/api/") {
@@ -83,6 +87,9 @@ func newWorld(t testing.TB) *world {
 	w.admin = made.Secret.Reveal()
 	return w
 }
+
+// testIssuer is the iss of access tokens.
+const testIssuer = "https://cardea.test"
 
 func (w *world) serve(h http.Handler) *httptest.Server {
 	s := httptest.NewServer(h)

@@ -22,7 +22,7 @@ const (
 func (a *Authority) checkAuthenticator(ctx context.Context, n *NewAuthenticator, old *credential.Backend, b *book) (*credential.Backend, error) {
 	var p credential.Problems
 	if !n.Type.Valid() {
-		p.Add("type", "must be token, certificate, scram, scram_rest or http")
+		p.Add("type", "must be token, certificate, scram, password, jwt, scram_rest or http")
 	}
 	if err := a.checkListener(ctx, &p, n); err != nil {
 		return nil, err
@@ -30,6 +30,12 @@ func (a *Authority) checkAuthenticator(ctx context.Context, n *NewAuthenticator,
 	checkPrecondition(&p, n.Precondition)
 	checkPolicyNames(&p, "scopes", n.Scopes, maxScopes, b.hasScope)
 	backend := n.Backend
+	switch {
+	case n.Type == credential.ByJWT:
+		n.Issuer = b.trusted(&p, n)
+	case n.Issuer != nil:
+		p.Add("issuer", "is for authenticators of type jwt only")
+	}
 	switch {
 	case n.Type.Remote():
 		backend = a.checkBackend(&p, n.Type, backend, old)
@@ -43,14 +49,17 @@ func (a *Authority) checkAuthenticator(ctx context.Context, n *NewAuthenticator,
 func (a *Authority) checkListener(ctx context.Context, p *credential.Problems, n *NewAuthenticator) error {
 	if !strings.HasPrefix(n.Listener, "/") {
 		if why := credential.CheckName(n.Listener); why != "" {
-			p.Add("listener", "%s: it is the name of an MQTT listener, or the prefix of an HTTP route", why)
+			p.Add("listener", "%s: it is the name of an MQTT listener, the prefix of an HTTP route, or grpc", why)
 		} else if audit.LooksSecret(n.Listener) {
 			p.Add("listener", "looks like a token")
 		}
+		if n.Listener == credential.ListenerGRPC && isScram(n.Type) {
+			p.Add("type", "is not possible for gRPC, where there is no SCRAM: only token, certificate, password, jwt and http are")
+		}
 		return nil
 	}
-	if n.Type == credential.ByScram || n.Type == credential.ByScramREST {
-		p.Add("type", "is not possible for an HTTP route, where there is no SCRAM: only token, certificate and http are")
+	if isScram(n.Type) {
+		p.Add("type", "is not possible for an HTTP route, where there is no SCRAM: only token, certificate, password, jwt and http are")
 	}
 	routes, err := a.allRoutes(ctx)
 	if err != nil {
@@ -63,6 +72,10 @@ func (a *Authority) checkListener(ctx context.Context, p *credential.Problems, n
 	}
 	p.Add("listener", "is not the prefix of a route: %s", quote(n.Listener))
 	return nil
+}
+
+func isScram(t credential.AuthenticatorType) bool {
+	return t == credential.ByScram || t == credential.ByScramREST
 }
 
 func checkPrecondition(p *credential.Problems, src string) {
@@ -121,7 +134,7 @@ func checkLocal(p *credential.Problems, n *NewAuthenticator) {
 		}
 		n.Backend = nil
 	}
-	if len(n.Scopes) > 0 {
+	if len(n.Scopes) > 0 && n.Type != credential.ByJWT {
 		p.Add("scopes", why, n.Type)
 	}
 	if n.AllowSuperuser {
@@ -135,19 +148,17 @@ func checkLocal(p *credential.Problems, n *NewAuthenticator) {
 // mayTrust refuses unless c may itself all that a REST service can give away: the scopes, and over MQTT any topic, because
 // an answer may come with rules of its own or make a superuser (J26, S17).
 func mayTrust(c Caller, b *book, n *NewAuthenticator) error {
-	if !n.Type.Remote() {
+	switch {
+	case n.Type == credential.ByJWT:
+		return mayTrustIssuer(c, b, n)
+	case !n.Type.Remote():
 		return nil
 	}
 	if err := mayGrant(c, "the authenticator", granted(nil, b.ofScopes(n.Scopes))); err != nil {
 		return err
 	}
-	everything := allow("mqtt:*", "*")
-	switch {
-	case !strings.HasPrefix(n.Listener, "/"):
-	case n.AllowSuperuser:
-		everything = allow("http:*", n.Listener+"**")
-	default:
+	if strings.HasPrefix(n.Listener, "/") && !n.AllowSuperuser {
 		return nil
 	}
-	return mayGrant(c, "what the authenticator's service answers", []credential.Rule{everything})
+	return mayGrant(c, "what the authenticator's service answers", []credential.Rule{everythingOf(n.Listener)})
 }

@@ -18,9 +18,10 @@ type NewAuthenticator struct {
 	Scopes         []string
 	AllowSuperuser bool
 	DenyOnFailure  bool
-	Backend        *credential.Backend // nil: none was given
-	Version        int64               // Put: as read; 0: whatever it is now
-	Idempotency    string              // Create
+	Backend        *credential.Backend       // nil: none was given
+	Issuer         *credential.TrustedIssuer // jwt; nil or empty: Cardea's own access tokens
+	Version        int64                     // Put: as read; 0: whatever it is now
+	Idempotency    string                    // Create
 }
 
 // AuthenticatorPatch changes the fields that are not nil.
@@ -136,7 +137,13 @@ func (a *Authority) createAuthenticator(ctx context.Context, c Caller, n *NewAut
 	if len(chain) >= maxChain {
 		return reply{}, credential.Errorf(credential.Conflict, "the chain of %s has %d authenticators, which is the most that one can have", n.Listener, maxChain)
 	}
-	if !n.Type.Remote() && slices.ContainsFunc(chain, func(x credential.Authenticator) bool { return x.Type == n.Type }) {
+	if n.Type == credential.ByJWT {
+		err = sameTrust(chain, "", n.Listener, n.Issuer)
+	}
+	if err != nil {
+		return reply{}, err
+	}
+	if n.Type != credential.ByJWT && !n.Type.Remote() && slices.ContainsFunc(chain, func(x credential.Authenticator) bool { return x.Type == n.Type }) {
 		return reply{}, credential.Errorf(credential.Exists, "the chain of %s has an authenticator of type %s already", n.Listener, n.Type)
 	}
 	if err := mayTrust(c, b, n); err != nil {
@@ -167,7 +174,7 @@ func (a *Authority) createAuthenticator(ctx context.Context, c Caller, n *NewAut
 // stored is one with what n says of it.
 func (n *NewAuthenticator) stored(one credential.Authenticator) credential.Authenticator {
 	one.Enabled, one.Precondition, one.Scopes = n.Enabled, n.Precondition, slices.Clone(n.Scopes)
-	one.AllowSuperuser, one.DenyOnFailure = n.AllowSuperuser, n.DenyOnFailure
+	one.AllowSuperuser, one.DenyOnFailure, one.Issuer = n.AllowSuperuser, n.DenyOnFailure, n.Issuer
 	return one
 }
 
@@ -199,6 +206,15 @@ func (a *Authority) PutAuthenticator(ctx context.Context, c Caller, id string, n
 			return old, nil, err
 		}
 		now := n.stored(old)
+		if old.Type == credential.ByJWT {
+			all, err := a.chains(ctx, c.Org)
+			if err == nil {
+				err = sameTrust(chainOf(all, old.Listener), old.ID, old.Listener, now.Issuer)
+			}
+			if err != nil {
+				return old, nil, err
+			}
+		}
 		if !sameButSwitch(&old, &now) || now.Enabled && !old.Enabled || !sameBackend(before, n.Backend) {
 			err = mayTrust(c, b, &n)
 		}
@@ -230,7 +246,7 @@ func (a *Authority) UpdateAuthenticator(ctx context.Context, c Caller, id string
 			if b, err = a.book(ctx, c.Org); err != nil {
 				return old, nil, err
 			}
-			err = mayTrust(c, b, &NewAuthenticator{Type: now.Type, Listener: now.Listener, Scopes: now.Scopes, AllowSuperuser: now.AllowSuperuser})
+			err = mayTrust(c, b, &NewAuthenticator{Type: now.Type, Listener: now.Listener, Scopes: now.Scopes, AllowSuperuser: now.AllowSuperuser, Issuer: now.Issuer})
 		}
 		return now, backend, err
 	})
@@ -355,14 +371,14 @@ func (a *Authority) shown(one credential.Authenticator) (Authenticator, error) {
 	if err != nil {
 		return Authenticator{}, err
 	}
-	one.Sealed, one.Scopes = nil, slices.Clone(one.Scopes) // the store shares what it answers
+	one.Sealed, one.Scopes, one.Issuer = nil, slices.Clone(one.Scopes), ownIssuer(one.Issuer) // the store shares what it answers
 	return Authenticator{Authenticator: one, Backend: masked(backend)}, nil
 }
 
 // warned is shown with what may surprise.
 func (a *Authority) warned(one credential.Authenticator) (Authenticator, error) {
 	out, err := a.shown(one)
-	if err == nil && a.listeners != nil && !strings.HasPrefix(one.Listener, "/") && !slices.Contains(a.listeners(), one.Listener) {
+	if err == nil && a.listeners != nil && !strings.HasPrefix(one.Listener, "/") && one.Listener != credential.ListenerGRPC && !slices.Contains(a.listeners(), one.Listener) {
 		out.Warnings = append(out.Warnings, "this node has no MQTT listener "+one.Listener+": the chain counts where one of that name runs")
 	}
 	return out, err

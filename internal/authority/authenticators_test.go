@@ -212,7 +212,7 @@ func TestAuthenticatorsThatCannotWork(t *testing.T) {
 		fields string
 	}{
 		"no type":                     {"", func(n *NewAuthenticator) {}, "type"},
-		"a type that is none":         {"jwt", func(n *NewAuthenticator) {}, "type"},
+		"a type that is none":         {"ldap", func(n *NewAuthenticator) {}, "type"},
 		"no listener":                 {credential.ByHTTP, func(n *NewAuthenticator) { n.Listener = "" }, "listener"},
 		"a listener with a slash":     {credential.ByHTTP, func(n *NewAuthenticator) { n.Listener = "a/b" }, "listener"},
 		"a listener with capitals":    {credential.ByHTTP, func(n *NewAuthenticator) { n.Listener = "Default" }, "listener"},

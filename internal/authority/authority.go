@@ -36,6 +36,12 @@ type Config struct {
 	Sources credential.Sources
 	// Notifier sends notices. Nil: webhooks are refused.
 	Notifier credential.Notifier
+	// Issuer is the iss of Cardea's access tokens, which is the audience of Cardea itself. "": there are none.
+	Issuer string
+	// SigningKeyAge is how long a key signs access tokens before another one does. 0: 90 days.
+	SigningKeyAge time.Duration
+	// KeySets checks where the keys of others are fetched from. Nil: clients and issuers that have them at a URL are refused.
+	KeySets credential.KeySets
 	// Listeners returns the names of this node's MQTT listeners, for warnings; nil: there are none to give.
 	Listeners func() []string
 }
@@ -53,6 +59,9 @@ type Authority struct {
 
 	sources   credential.Sources
 	notifier  credential.Notifier
+	issuer    string
+	keySets   credential.KeySets
+	keyAge    time.Duration
 	listeners func() []string
 	beginning turns         // of sessions
 	deriving  chan struct{} // holds one for each password that keys are being made of
@@ -71,7 +80,7 @@ func New(c Config) (*Authority, error) {
 	}
 	a := &Authority{
 		store: c.Store, gate: c.Gate, ring: c.Ring, ca: c.CA, log: c.Log,
-		static: slices.Clone(c.Routes), sources: c.Sources, notifier: c.Notifier, listeners: c.Listeners,
+		static: slices.Clone(c.Routes), sources: c.Sources, notifier: c.Notifier, issuer: c.Issuer, keySets: c.KeySets, keyAge: c.SigningKeyAge, listeners: c.Listeners,
 
 		deriving: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
@@ -79,6 +88,9 @@ func New(c Config) (*Authority, error) {
 	a.clock.read = c.Now
 	if c.Now == nil {
 		a.clock.read = time.Now
+	}
+	if a.keyAge <= 0 {
+		a.keyAge = defaultKeyAge
 	}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)

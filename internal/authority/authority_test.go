@@ -72,7 +72,7 @@ func (h *house) open() {
 	h.ring, h.ca, err = Bootstrap(h.t.Context(), h.fault, h.ks, h.clock.now, nil)
 	h.must(err)
 	h.gate = h.startGate()
-	h.Authority, err = New(Config{Store: h.fault, Gate: h.gate, Ring: h.ring, CA: h.ca, Now: h.clock.now, Sources: outbound.New(outbound.Config{}), Notifier: notices{outbound.New(outbound.Config{})}})
+	h.Authority, err = New(Config{Store: h.fault, Gate: h.gate, Ring: h.ring, CA: h.ca, Now: h.clock.now, Sources: outbound.New(outbound.Config{}), Issuer: testIssuer, KeySets: outbound.New(outbound.Config{}), Notifier: notices{outbound.New(outbound.Config{})}})
 	h.must(err)
 	h.local = Caller{
 		Org: credential.DefaultOrg, Local: true, Rights: RightsOfLocal(),
@@ -269,8 +269,17 @@ func (h *house) startGate() *recorder {
 	h.must(err)
 	publics, err := IdentityPublics(keys)
 	h.must(err)
+	nonces, err := NonceKey(h.ring, keys)
+	h.must(err)
 	g, err := gate.New(gate.Config{
 		Store: h.store, Signer: signer, Keys: publics, Issuer: "test", CacheBytes: 1 << 20,
+		TokenIssuer: testIssuer, NonceKey: nonces, SigningKeys: func(ctx context.Context) (credential.SigningKeys, error) {
+			keys, err := h.store.Keys(ctx)
+			if err != nil {
+				return credential.SigningKeys{}, err
+			}
+			return OAuthKeys(h.ring, keys, h.clock.now())
+		},
 		Clock: gate.NewClock(time.Time{}, h.clock.now, nil), Open: h.ring.Open,
 	})
 	h.must(err)

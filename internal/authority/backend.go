@@ -206,6 +206,10 @@ func describe(one *credential.Authenticator, b *credential.Backend) map[string]s
 		"type": string(one.Type), "listener": one.Listener, "enable": strconv.FormatBool(one.Enabled),
 		"precondition": one.Precondition,
 	}
+	issuerDetails(d, one.Issuer)
+	if one.Type == credential.ByJWT {
+		d["scopes"] = names(one.Scopes)
+	}
 	if b == nil {
 		return d
 	}
@@ -254,8 +258,15 @@ func onFailure(deny bool) string {
 func differences(old, now *credential.Authenticator, before, after *credential.Backend) details {
 	d := details{}
 	was := describe(old, before)
-	for field, value := range describe(now, after) {
-		d.set(field, was[field], value)
+	is := describe(now, after)
+	for field := range is {
+		d.set(field, was[field], is[field])
+	}
+	for field := range was { // of an issuer that is no more
+		d.set(field, was[field], is[field])
+	}
+	if !reflect.DeepEqual(old.Issuer, now.Issuer) && len(d) == 0 {
+		d["issuer"] = "changed"
 	}
 	if before == nil || after == nil {
 		return d
@@ -273,5 +284,6 @@ func differences(old, now *credential.Authenticator, before, after *credential.B
 
 // sameButSwitch compares all that a change can be about but the switch and the backend.
 func sameButSwitch(x, y *credential.Authenticator) bool {
-	return x.Precondition == y.Precondition && x.AllowSuperuser == y.AllowSuperuser && x.DenyOnFailure == y.DenyOnFailure && slices.Equal(x.Scopes, y.Scopes)
+	return x.Precondition == y.Precondition && x.AllowSuperuser == y.AllowSuperuser && x.DenyOnFailure == y.DenyOnFailure && slices.Equal(x.Scopes, y.Scopes) &&
+		reflect.DeepEqual(x.Issuer, y.Issuer)
 }

@@ -18,6 +18,8 @@ type book struct {
 	projects map[string]credential.Project
 	policies map[credential.Kind]*kindRules // those that were asked for
 	all      *credential.Policy
+	issuer   string                   // of Cardea's own access tokens; "" if there are none
+	keySets  credential.KeySets       // nil: no keys are fetched
 	may      map[string]policy.Rights // by roles; see [book.rightsOf]
 }
 
@@ -29,6 +31,7 @@ func (a *Authority) book(ctx context.Context, org string) (*book, error) {
 	b := &book{
 		scopes: map[string]credential.Scope{}, roles: map[string]credential.Role{}, projects: map[string]credential.Project{},
 		policies: map[credential.Kind]*kindRules{}, all: &all, may: map[string]policy.Rights{},
+		issuer: a.issuer, keySets: a.keySets,
 	}
 	if b.org, _ = all.Org(org); b.org.Name == "" {
 		b.org.Name = org

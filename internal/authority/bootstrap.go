@@ -36,7 +36,7 @@ const (
 const bootstrapLock = "bootstrap"
 
 // Bootstrap makes, under a lock, what a database must hold before anything else can run: the keystore's mark,
-// data key, identity key, the secret for fake salts, root and issuing certificate, the organisation "default", built-in scopes and roles, and the chain of the
+// data key, identity key, the secrets for fake salts and for nonces, the first key of access tokens, root and issuing certificate, the organisation "default", built-in scopes and roles, and the chain of the
 // listener "default". What is there already stays. All that
 // is missing comes in one change, with one event for each thing, so that a process that is
 // killed leaves all or nothing, and of several nodes one makes it and the others find it. A rotation of the master key
@@ -92,7 +92,12 @@ func (b *bootstrap) run(ctx context.Context) error {
 	if _, err := b.signer(purposeIdentity, nil); err != nil {
 		return err
 	}
-	if err := b.fakeSaltKey(); err != nil {
+	for _, purpose := range []string{purposeFake, purposeNonce} {
+		if err := b.secret(purpose); err != nil {
+			return err
+		}
+	}
+	if err := b.accessTokens(); err != nil {
 		return err
 	}
 	if err := b.certificates(ctx); err != nil {
@@ -174,7 +179,7 @@ func (b *bootstrap) signer(purpose string, certify func(crypto.Signer) ([]byte, 
 		s, err := b.ring.Signer(key)
 		return signing{s, key.Public}, err
 	}
-	key, err := b.ring.NewSigner(purpose, b.at)
+	key, err := b.ring.NewSigner(purpose, "ES256", b.at)
 	if err != nil {
 		return signing{}, err
 	}
@@ -191,11 +196,25 @@ func (b *bootstrap) signer(purpose string, certify func(crypto.Signer) ([]byte, 
 	return signing{s, key.Public}, nil
 }
 
-func (b *bootstrap) fakeSaltKey() error {
-	if _, found := current(b.keys, purposeFake); found {
+// secret makes the secret of a purpose if there is none.
+func (b *bootstrap) secret(purpose string) error {
+	if _, found := current(b.keys, purpose); found {
 		return nil
 	}
-	key, err := b.ring.NewSecret(purposeFake, b.at)
+	key, err := b.ring.NewSecret(purpose, b.at)
+	if err != nil {
+		return err
+	}
+	b.add(key)
+	return nil
+}
+
+// accessTokens makes the first key of access tokens. The others are made when they are due; see [Authority.KeepSigningKeys].
+func (b *bootstrap) accessTokens() error {
+	if slices.ContainsFunc(b.keys, func(k credential.Key) bool { return k.Purpose == purposeOAuth }) {
+		return nil
+	}
+	key, err := b.ring.NewSigner(purposeOAuth, credential.DefaultSigning, b.at)
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func empty(t testing.TB) *house {
 	return h
 }
 
-const firstEvents = "system.create key.create key.create key.create system.create key.create key.create " +
+const firstEvents = "system.create key.create key.create key.create key.create key.create system.create key.create key.create " +
 	"org.create scope.create scope.create scope.create scope.create scope.create role.create role.create role.create role.create role.create " +
 	"authenticator.create authenticator.create authenticator.create"
 

@@ -20,7 +20,7 @@ func (a *Authority) CreateCredential(ctx context.Context, c Caller, n NewCredent
 	return issued[0], nil
 }
 
-// CreateCredentials makes tokens and SCRAM credentials (no certificates) in one transaction: all or none. At most 1000. The idempotency
+// CreateCredentials makes tokens, OAuth clients and SCRAM credentials (no certificates) in one transaction: all or none. At most 1000. The idempotency
 // key is the first one's; fields are named "credentials[I].FIELD".
 func (a *Authority) CreateCredentials(ctx context.Context, c Caller, n []NewCredential) ([]Issued, error) {
 	var p credential.Problems
@@ -76,12 +76,13 @@ type wishes struct {
 	prefix func(int) string
 	owners map[string]owner // by how the request names them
 	users  map[string]owner // who answers for them, by how the request names them; "" is the caller, if that is a user
+	actors map[string]owner // who may act with the tokens of clients, by how the request names them
 	logins map[int]*login   // of the SCRAM credentials, by their place in all; made by the first attempt that comes so far
 	stale  bool
 }
 
 func newWishes(a *Authority, c Caller, wanted []NewCredential, prefix func(int) string) *wishes {
-	return &wishes{a: a, c: c, all: slices.Clone(wanted), prefix: prefix, owners: map[string]owner{}, users: map[string]owner{}}
+	return &wishes{a: a, c: c, all: slices.Clone(wanted), prefix: prefix, owners: map[string]owner{}, users: map[string]owner{}, actors: map[string]owner{}}
 }
 
 func (w *wishes) materials() []material {
@@ -102,8 +103,12 @@ type owner struct {
 func (w *wishes) load(ctx context.Context) error {
 	clear(w.owners)
 	clear(w.users)
+	clear(w.actors)
 	for i := range w.all {
 		if err := w.loadUser(ctx, w.all[i].Owner); err != nil {
+			return err
+		}
+		if err := w.loadActor(ctx, w.all[i].Client); err != nil {
 			return err
 		}
 		ref := w.all[i].Principal
@@ -123,6 +128,17 @@ func (w *wishes) load(ctx context.Context) error {
 func (w *wishes) loadUser(ctx context.Context, ref string) (err error) {
 	if _, done := w.users[ref]; !done {
 		w.users[ref], err = w.a.responsible(ctx, w.c, ref)
+	}
+	return err
+}
+
+// loadActor reads who may act with the tokens of a client, each once.
+func (w *wishes) loadActor(ctx context.Context, c *credential.ClientConfig) (err error) {
+	if c == nil {
+		return nil
+	}
+	if _, done := w.actors[c.MayAct]; !done {
+		w.actors[c.MayAct], err = w.a.actorOf(ctx, w.c, c)
 	}
 	return err
 }
@@ -159,6 +175,9 @@ func (w *wishes) authorize(ctx context.Context) error {
 		object := ref
 		if o := w.owners[ref]; o.found {
 			object = o.Name
+		}
+		if err := passing(w.c, "credentials:create", "/credentials/"+object); err != nil {
+			return err
 		}
 		if w.a.Authorize(w.c, "credentials:create", "/credentials/"+object) != nil {
 			return credential.Errorf(credential.NoRight, "the right credentials:create on %s is missing", quote("/credentials/"+ref))
@@ -240,6 +259,7 @@ func (w *wishes) check(b *book, now time.Time) ([]draft, error) {
 		own = own[:0]
 		n, o := &w.all[i], w.owners[w.all[i].Principal]
 		drafts[i] = n.draft(&own, o, w.users[n.Owner], b, now)
+		n.checkClient(&own, &drafts[i], w.actors[n.mayAct()], b)
 		if o.found {
 			if err := b.checkSubset(&own, n.Kind, &o.Principal, n.Scopes); err != nil {
 				return nil, err
@@ -322,6 +342,14 @@ func (n *NewCredential) draft(p *credential.Problems, o, user owner, b *book, no
 	return d
 }
 
+// mayAct is who may act with the tokens of a client, as the request names them.
+func (n *NewCredential) mayAct() string {
+	if n.Client == nil {
+		return ""
+	}
+	return n.Client.MayAct
+}
+
 func (n *NewCredential) checkOwner(p *credential.Problems, o owner) {
 	switch {
 	case n.Principal == "":
@@ -372,6 +400,8 @@ func (a *Authority) make(ctx context.Context, ch *change, d *draft) (Issued, err
 		return a.makeCertificate(ctx, ch, d)
 	case credential.SCRAM:
 		return a.makeScram(ch, d)
+	case credential.OAuthClient:
+		return a.makeClient(ch, d)
 	}
 	return a.makeToken(ch, d)
 }
@@ -439,6 +469,8 @@ func tokenKind(k credential.Kind) string {
 		return "app"
 	case credential.SessionKey:
 		return "ses"
+	case credential.OAuthClient:
+		return "sec"
 	default:
 		return "api"
 	}
@@ -461,6 +493,9 @@ func createDetails(c *credential.Credential) details {
 	}
 	d.put("not_before", stamp(c.NotBefore))
 	d.put("expires_at", stamp(c.ExpiresAt))
+	for field, value := range clientDetails(c.Client) {
+		d.put(field, value)
+	}
 	proofDetails(d, &c.Proofs[0])
 	return d
 }

@@ -189,13 +189,14 @@ func TestBatch(t *testing.T) {
 	}
 }
 
-// K11: what proves a credential, whose it is, its kind, its state and its end are in no patch.
+// K11: what proves a credential, whose it is, its kind, its state and its end are in no patch; but for what proves an OAuth client, which
+// is public, and for who may rotate it.
 func TestPatchesHaveNoDangerousFields(t *testing.T) {
 	for _, tc := range []struct {
 		patch any
 		may   string
 	}{
-		{CredentialPatch{}, "Name Description Project Scopes Tags Networks Owner Resources Limits Documentation ClientName Home Version"},
+		{CredentialPatch{}, "Name Description Project Scopes Tags Networks Owner Resources Limits Documentation ClientName Home Client Version"},
 		{PrincipalPatch{}, "Description Roles Attrs Disabled Version"},
 	} {
 		var has []string

@@ -31,6 +31,8 @@
 //	CreateCredential, …Credentials     credentials:create    /credentials/PRINCIPAL the principal's rules, or those of the credential's scopes
 //	UpdateCredential                   credentials:update    /credentials/PRINCIPAL rules that it did not have before; as for create to let it come from more networks,
 //	                                                                                or to hold it to less: more resources, another project, higher limits
+//	… the client of an oauth_client    credentials:update    /credentials/PRINCIPAL as for create
+//	… what proves that client          credentials:rotate, too
 //	Rotate, RotateKey                  credentials:rotate    /credentials/PRINCIPAL as for create: it returns a secret
 //	Reveal                             credentials:reveal    /credentials/PRINCIPAL as for create: it returns a secret
 //	SetPrincipal                       credentials:update    /credentials/PRINCIPAL of both; as for create, of the new one
@@ -44,6 +46,7 @@
 //	Deny                               credentials:approve   /credentials/PRINCIPAL
 //	PreviewCredential                  credentials:create    /credentials/PRINCIPAL as for create
 //	Revoke                             credentials:revoke    /credentials/PRINCIPAL
+//	RevokeToken                        credentials:revoke    /credentials/PRINCIPAL; none for who has the token
 //	DeleteCredential                   credentials:delete    /credentials/PRINCIPAL
 //	Credential, Credentials, Usage,    credentials:read      /credentials/PRINCIPAL, *
 //	Avatar, ExpirationInfo
@@ -67,10 +70,16 @@
 //	UpdateWebhook, DeleteWebhook,      webhooks:update, delete, rotate, test  /webhooks/ID
 //	RotateWebhook, TestWebhook
 //	Webhook, Webhooks, Deliveries      webhooks:read         /webhooks/ID, *
+//	APIs, API                          apis:read             /apis/NAME, *
+//	CreateAPI, UpdateAPI, DeleteAPI    apis:create, update, delete /apis/NAME
+//	SigningKeys                        signingkeys:read      /signingkeys/*
+//	RotateSigningKeys                  signingkeys:rotate    /signingkeys/*
+//	RevokeSigningKey                   signingkeys:revoke    /signingkeys/KID
 //	PutRoute                           routes:create, update /routes/PREFIX
 //	DeleteRoute                        routes:delete         /routes/PREFIX
 //	Routes                             routes:read           /routes/*
-//	CreateAuthenticator                authenticators:create /authenticators/LISTENER  the scopes' rules; over MQTT everything, with a service that is asked
+//	CreateAuthenticator                authenticators:create /authenticators/LISTENER  the scopes' rules; over MQTT everything, with a service that is asked; everything of the
+//	                                                                                door, with an issuer that may name any principal
 //	PutAuthenticator,                  authenticators:update /authenticators/LISTENER  as for create, but to disable it
 //	UpdateAuthenticator
 //	MoveAuthenticator                  authenticators:update /authenticators/LISTENER
@@ -101,9 +110,12 @@
 // does one that it may not read, if it may not do to it what it asks for either;
 // who may read it is told which right is missing.
 //
-// Routes, authenticators, the clusters that ask (the noun backend), VerifyLog, Backup and AcceptClock are of the
+// Routes, authenticators, the keys of access tokens, the clusters that ask (the noun backend), VerifyLog, Backup and AcceptClock are of the
 // installation: for callers of [credential.DefaultOrg] alone, as are making, widening, disabling and deleting organisations.
 // Its callers see all organisations, and nothing in them.
+//
+// Who comes with an access token ([Caller.Token]) makes nothing that outlives it for themself: no credentials of their own, no more time for them, no session,
+// no password, and sees no secret again (J26).
 //
 // Nobody grants what they do not have (J26). What a change gives away is
 // counted as the rules that allow something and were not there before, and the rules

@@ -24,9 +24,12 @@ func (t *turns) of(id string) *sync.Mutex {
 	return &t.locks[maphash.String(t.seed, id)%uint64(len(t.locks))]
 }
 
-// BeginSession implements [credential.Sessions]. No right is asked for: the caller has had the credential proven. Conflict also if the
+// BeginSession implements [credential.Sessions]. No right is asked for: the caller has had the credential proven. NoRight for who came with an access token. Conflict also if the
 // credential, its version or its principal is not good any more, or in quarantine.
 func (a *Authority) BeginSession(ctx context.Context, of credential.SessionOf) (credential.Began, error) {
+	if of.Token != "" {
+		return credential.Began{}, credential.Errorf(credential.NoRight, "an access token makes nothing that lasts for whoever has it: there are no sessions of one")
+	}
 	if err := a.checkClock(ctx); err != nil {
 		return credential.Began{}, err
 	}

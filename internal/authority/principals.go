@@ -237,6 +237,9 @@ func (a *Authority) deletePrincipal(ctx context.Context, c Caller, p credential.
 	if err := a.keepOwner(ctx, ch, b, &p, nil); err != nil {
 		return err
 	}
+	if err := a.forgetName(ctx, ch, b, &p); err != nil {
+		return err
+	}
 	gone := credential.DeletePrincipal{ID: p.ID, Version: p.Version, At: ch.at, Reason: reason}
 	ch.because(nil, "principal.delete", aboutPrincipal(&p), details{"kind": string(p.Kind)}, reason)
 	err = a.eachCredential(ctx, credential.CredentialFilter{Org: p.Org, Principal: p.ID}, func(l credential.Listed) error {

@@ -16,6 +16,7 @@ type Caller struct {
 	Rights policy.Rights
 	Local  bool // the administrator's socket: may everything
 	Actor  credential.Actor
+	Token  string // jti of the access token that they have come with; "" for none
 	// Exercised, if not nil, is told which scope has allowed something.
 	Exercised func(scope string)
 
@@ -78,6 +79,8 @@ type NewCredential struct {
 	Salt       []byte      `json:"-"`
 	StoredKey  []byte      `json:"-"` // as long as the algorithm's hash
 	ServerKey  []byte      `json:"-"`
+
+	Client *credential.ClientConfig // oauth_client, which needs one; without Auth it is [credential.SecretBasic]
 }
 
 // Format keeps password and keys out of every kind of print.
@@ -92,7 +95,7 @@ func Password(text string) secret.Text { return secret.NewText(text) }
 type Issued struct {
 	Credential    credential.Credential
 	PrincipalName string
-	Secret        secret.Text // token, or the password that was made; empty for certificates and for what the caller gave
+	Secret        secret.Text // token, or the password that was made; empty for certificates, for clients that have none and for what the caller gave
 	Certificate   []byte      // PEM: leaf, then the issuing certificate; nil for tokens
 	PrivateKey    secret.Text // PEM, PKCS#8; empty with a CSR
 	PreviousEnds  time.Time   // rotation: when the version before stops
@@ -120,6 +123,8 @@ type CredentialPatch struct {
 	Limits                     *credential.Limits
 
 	Documentation, ClientName, Home *string // app_key
+
+	Client *credential.ClientConfig // oauth_client: as a whole. What proves the client is replaced at once, and its tokens end with it
 
 	Version int64
 }

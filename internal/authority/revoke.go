@@ -12,6 +12,13 @@ func (a *Authority) Revoke(ctx context.Context, c Caller, id, reason string) (cr
 	return a.end(ctx, c, id, reason, "revoke", credential.StateRevoked)
 }
 
+// RevokeShown is Revoke for a credential of the caller's own principal, whose whole secret was shown. It needs no right: whoever has it could
+// do all that it can, and makes an end of that.
+func (a *Authority) RevokeShown(ctx context.Context, c Caller, id, reason string) (credential.Credential, error) {
+	c.own = true
+	return a.Revoke(ctx, c, id, reason)
+}
+
 // DeleteCredential revokes a credential and takes it out of all lists; its history stays in the audit log.
 func (a *Authority) DeleteCredential(ctx context.Context, c Caller, id, reason string) error {
 	_, err := a.end(ctx, c, id, reason, "delete", credential.StateDeleted)

@@ -15,6 +15,9 @@ func (a *Authority) Authorize(c Caller, verb, object string) error {
 	if c.Org != credential.DefaultOrg && ofInstallation(verb) {
 		return installationOnly(verb)
 	}
+	if err := passing(c, verb, object); err != nil {
+		return err
+	}
 	if c.Local || c.own && object == "/credentials/"+c.Actor.Principal && strings.HasPrefix(verb, "credentials:") {
 		return nil
 	}
@@ -28,11 +31,11 @@ func (a *Authority) Authorize(c Caller, verb, object string) error {
 	return credential.Errorf(credential.NoRight, "the right %s on %s is missing", verb, printable(object))
 }
 
-// ofInstallation reports whether a right is not about what an organisation has, but about what it runs on: routes, chains of
+// ofInstallation reports whether a right is not about what an organisation has, but about what it runs on: the keys of access tokens, routes, chains of
 // authenticators, the clusters that ask, the whole of the audit log. Those belong to the organisation that is there from the start (W07).
 func ofInstallation(verb string) bool {
 	noun, _, _ := strings.Cut(verb, ":")
-	return noun == "routes" || noun == "authenticators" || noun == "backend" || verb == "events:verify"
+	return noun == "signingkeys" || noun == "routes" || noun == "authenticators" || noun == "backend" || verb == "events:verify"
 }
 
 // installationOnly is the refusal of what belongs to the installation. It holds for the local administrator who acts in an

@@ -122,6 +122,9 @@ func (a *Authority) mayTurn(ctx context.Context, c Caller, b *book, rec *credent
 	if err := notOfAPassword(cred); err != nil {
 		return err
 	}
+	if err := hasNoSecret(cred); err != nil {
+		return err
+	}
 	if rec.Principal.Disabled {
 		return credential.Errorf(credential.Conflict, "the principal %s is disabled: enable it first", rec.Principal.Name)
 	}
@@ -219,7 +222,20 @@ func (a *Authority) turn(ctx context.Context, ch *change, rec *credential.Record
 
 // noteTurn puts the new version in front, gives the old ones their ends and adds operation and event, whose details begin with d.
 func (a *Authority) noteTurn(ch *change, cred *credential.Credential, proof credential.Proof, overlap time.Duration, ends time.Time, principal string, d details) {
-	stop := ch.at.Add(overlap).Truncate(time.Microsecond)
+	proofs := superseded(cred, proof, overlap, ch.at)
+	d.put("version", fmt.Sprint(proof.N))
+	d.set("expires_at", stamp(cred.ExpiresAt), stamp(ends))
+	d.put("previous_expires_at", stamp(proofs[1].ExpiresAt))
+	proofDetails(d, &proof)
+	set := credential.SetProofs{ID: cred.ID, Version: cred.Version, Proofs: proofs, ExpiresAt: ends}
+	ch.do(set, "credential.rotate", aboutCredential(cred.ID, principal), d)
+	cred.Proofs, cred.ExpiresAt = proofs, ends
+	cred.Version++
+}
+
+// superseded are the versions of a credential with a new one in front; the others end after the overlap, and none later than it would have.
+func superseded(cred *credential.Credential, proof credential.Proof, overlap time.Duration, now time.Time) []credential.Proof {
+	stop := now.Add(overlap).Truncate(time.Microsecond)
 	proofs := []credential.Proof{proof}
 	for _, p := range cred.Proofs {
 		if end := cred.Ends(&p); end.IsZero() || stop.Before(end) {
@@ -229,15 +245,7 @@ func (a *Authority) noteTurn(ch *change, cred *credential.Credential, proof cred
 		}
 		proofs = append(proofs, p)
 	}
-	proofs = forget(proofs, ch.at)
-	d.put("version", fmt.Sprint(proof.N))
-	d.set("expires_at", stamp(cred.ExpiresAt), stamp(ends))
-	d.put("previous_expires_at", stamp(proofs[1].ExpiresAt))
-	proofDetails(d, &proof)
-	set := credential.SetProofs{ID: cred.ID, Version: cred.Version, Proofs: proofs, ExpiresAt: ends}
-	ch.do(set, "credential.rotate", aboutCredential(cred.ID, principal), d)
-	cred.Proofs, cred.ExpiresAt = proofs, ends
-	cred.Version++
+	return forget(proofs, now)
 }
 
 // forget drops the oldest versions that have ended while there are too many.

@@ -191,6 +191,11 @@ func (a *Authority) usersOfScope(ctx context.Context, c Caller, b *book, name st
 			users = append(users, "role "+role)
 		}
 	}
+	for _, x := range b.apis() {
+		if slices.Contains(x.Scopes, name) {
+			users = append(users, "API "+x.Name)
+		}
+	}
 	all, err := a.chains(ctx, c.Org)
 	if err != nil {
 		return nil, err

@@ -11,6 +11,8 @@ import (
 // UpdateCredential changes what describes a credential and what it is held to: scopes, networks, resources, limits, who answers
 // for it; never hash, principal, kind, state, parent or end (K11). One that changes nothing leaves no event. What the policy of
 // the kind demands is asked of the fields that are given; what it came to demand later leaves the others alone (L02).
+// How an OAuth client proves itself is for who may rotate it. If one of its proofs goes, it gets a new version at once, and the tokens that
+// it has got die (J25); one that is to prove itself by a secret from now on has none before it is rotated.
 func (a *Authority) UpdateCredential(ctx context.Context, c Caller, id string, patch CredentialPatch) (credential.Credential, error) {
 	return retry(patch.Version, func() (credential.Credential, error) {
 		rec, err := a.credential(ctx, c, "update", id)
@@ -40,11 +42,15 @@ func (a *Authority) updateCredential(ctx context.Context, c Caller, rec credenti
 	if err != nil {
 		return old, err
 	}
+	actor, err := a.actorOf(ctx, c, patch.Client)
+	if err != nil {
+		return old, err
+	}
 	now := patch.apply(old)
 	if patch.Owner != nil {
 		now.Owner = user.ID
 	}
-	if err := patch.check(b, &rec, &now, user); err != nil {
+	if err := patch.check(b, &rec, &now, user, actor); err != nil {
 		return old, err
 	}
 	if err := a.mayChange(c, b, &rec, &now); err != nil {
@@ -70,10 +76,13 @@ func (a *Authority) updateCredential(ctx context.Context, c Caller, rec credenti
 		ch.also(credential.Expect{Principal: user.ID, Version: user.Version})
 	}
 	ch.do(credential.UpdateCredential{Credential: now}, "credential.update", aboutCredential(now.ID, rec.Principal.Name), d)
+	now.Version++
+	if !keepsProof(old.Client, now.Client) {
+		turnClient(ch, &now, d)
+	}
 	if err := a.commit(ctx, ch); err != nil {
 		return old, err
 	}
-	now.Version++
 	return now, nil
 }
 
@@ -92,7 +101,15 @@ func (a *Authority) mayChange(c Caller, b *book, rec *credential.Record, now *cr
 	if err := b.mayRescope(c, roles, old.Scopes, now.Scopes); err != nil {
 		return err
 	}
-	free := wider(old.Networks, now.Networks) || b.looser(old, now)
+	if !sameProof(old.Client, now.Client) { // who changes that can be the client
+		if err := a.Authorize(c, "credentials:rotate", "/credentials/"+rec.Principal.Name); err != nil {
+			return err
+		}
+		if err := notBootstrap(rec.Principal.Name); err != nil {
+			return err
+		}
+	}
+	free := wider(old.Networks, now.Networks) || b.looser(old, now) || !sameClient(old.Client, now.Client)
 	if free {
 		if err := b.mayIssue(c, roles, now.Scopes); err != nil {
 			return err
@@ -144,7 +161,7 @@ func setList[T any](to, from *[]T) {
 
 // check looks only at what the patch gives: a scope of the credential that is
 // gone meanwhile does not stand in the way of a new name.
-func (patch *CredentialPatch) check(b *book, rec *credential.Record, now *credential.Credential, user owner) error {
+func (patch *CredentialPatch) check(b *book, rec *credential.Record, now *credential.Credential, user, actor owner) error {
 	var p credential.Problems
 	old, r := &rec.Credential, b.rules(rec.Credential.Kind)
 	given := patch.apply(credential.Credential{Kind: old.Kind})
@@ -166,6 +183,13 @@ func (patch *CredentialPatch) check(b *book, rec *credential.Record, now *creden
 	}
 	if patch.Owner != nil && *patch.Owner != "" {
 		checkUser(&p, *patch.Owner, user)
+	}
+	switch {
+	case patch.Client == nil:
+	case old.Kind != credential.OAuthClient:
+		p.Add("client", "is for oauth_client only")
+	default:
+		now.Client = b.client(&p, patch.Client, actor)
 	}
 	if patch.Scopes != nil {
 		if err := b.checkAdded(&p, rec, now.Scopes); err != nil {
@@ -211,6 +235,7 @@ func descriptiveDetails(old, now *credential.Credential) details {
 	d.set("limits", limitsText(old.Limits), limitsText(now.Limits))
 	d.set("client_name", old.ClientName, now.ClientName)
 	d.set("home", old.Home, now.Home)
+	clientChanges(d, old.Client, now.Client)
 	if old.Documentation != now.Documentation { // too long for an event
 		d["documentation"] = "changed"
 	}

@@ -117,7 +117,7 @@ func (a *Authority) watchShared(ctx context.Context, since, now time.Time) error
 var oneThing = []credential.Kind{credential.DeviceToken, credential.Certificate, credential.SCRAM, credential.AppKey}
 
 // isShared reports whether two places are worth an alert. API keys and personal tokens are used from many networks by their nature; with two client
-// ids there are two clients of a broker that share one.
+// ids there are two clients of a broker that share one. OAuth clients are where their owner runs them, and come to no broker themselves.
 func isShared(s *credential.Sharing) bool {
 	switch {
 	case slices.Contains(oneThing, s.Kind):

@@ -13,6 +13,10 @@ import (
 type Evidence struct {
 	Token       string            // the text of a token; "" for none
 	Certificate *x509.Certificate // leaf whose chain TLS has verified; nil for none
+	Presented   *x509.Certificate // leaf whose key TLS has seen proven, and whose chain leads nowhere: it proves nobody, but access tokens may be bound to it
+	DPoP        *DPoP             // proof that came with the token; nil for none
+	HeldLeaf    *x509.Certificate // leaf whose key was proven by whoever asks, for something else than this evidence: a token may be bound to it. nil for none
+	Held        string            // thumbprint of a key whose possession was proven for this request already ([Gate.Possession]); "" for none
 	Source      netip.Addr        // the client's address, behind trusted proxies
 	Door        string            // "http", "grpc", "mqtt", "api"
 	Route       string            // what it is asked for, to count uses by: one of few texts, never a part of what was sent. "" is counted with the rest

@@ -24,13 +24,16 @@ func (g *Gate) Apply(ctx context.Context, touched []credential.Touch) error {
 		t.add(&touched[i])
 	}
 	raise(&g.floor, t.last) // what is looked up from now on must know of them
-	ks := g.forget(&t)
+	ks := append(g.forget(&t), g.deny(t.token)...)
 	// The change is made: that its author hangs up must not keep it from being applied.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), applyTime)
 	defer cancel()
 
 	// From here on nothing new starts on what was known; now for what lives.
 	var errs []error
+	if t.keys {
+		errs = append(errs, g.turnSigning(ctx), g.reassessTokens(ctx))
+	}
 	if t.policy {
 		errs = append(errs, g.applyPolicy(ctx, &t))
 	}
@@ -48,6 +51,8 @@ type touches struct {
 	orgs       []string
 	credential map[string]int64 // revision by ID
 	principal  map[string]int64
+	token      map[denial]bool // access tokens that were revoked
+	keys       bool            // those that sign
 }
 
 func (t *touches) add(one *credential.Touch) {
@@ -57,7 +62,16 @@ func (t *touches) add(one *credential.Touch) {
 		note(&t.credential, one)
 	case "principal":
 		note(&t.principal, one)
-	case "scope", "role", "route", "authenticator", "org", "project", "format":
+	case "token":
+		if k := keyOf(one.Subject.ID); k != (key{}) {
+			if t.token == nil {
+				t.token = map[denial]bool{}
+			}
+			t.token[denial{one.Org, k}] = true
+		}
+	case "key":
+		t.keys = true
+	case "scope", "role", "route", "authenticator", "org", "project", "format", "api":
 		t.policy = true
 		t.least = max(t.least, one.Seq)
 		switch org := one.Org; one.Subject.Kind {
@@ -90,6 +104,9 @@ func (g *Gate) forget(t *touches) []key {
 	ks := make([]key, 0, len(t.credential))
 	if len(t.credential)+len(t.principal) > 0 {
 		g.names.changed()
+	}
+	if len(t.principal) > 0 || t.policy {
+		g.turns.Add(1)
 	}
 	for id, seq := range t.credential {
 		if k := keyOf(id); k != (key{}) {
@@ -148,6 +165,8 @@ func (g *Gate) reload(ctx context.Context, least int64) error {
 	g.book.turn(p)
 	g.turn(p.Authenticators)
 	g.turnFormats(p.Formats)
+	g.turnAPIs(p.APIs)
+	g.turns.Add(1)
 	g.open(lawless)
 	return nil
 }

@@ -101,6 +101,3 @@ func (g *Gate) sign(id *Identity, now int64) (*assertion, error) {
 
 // perAssertion is the memory of an assertion besides its text, about.
 const perAssertion = 160
-
-// JWKS returns the public keys that assertions are signed with, as a JWK set.
-func (g *Gate) JWKS() []byte { return g.jwks }

@@ -17,7 +17,7 @@ import (
 func (h *house) open(text string) (map[string]any, jose.Header) {
 	h.Helper()
 	var set jose.JSONWebKeySet
-	if err := json.Unmarshal(h.gate.JWKS(), &set); err != nil {
+	if err := json.Unmarshal(h.gate.JWKS(h.Context()), &set); err != nil {
 		h.Fatal(err)
 	}
 	jws, err := jose.ParseSignedCompact(text, []jose.SignatureAlgorithm{jose.ES256})

@@ -20,9 +20,14 @@ const maxRounds = 8
 // must be good and of the same principal; the identity is the token's, with
 // the earlier deadline.
 func (g *Gate) Authenticate(ctx context.Context, ev *Evidence) (*Identity, Outcome) {
-	if ev.Token == "" || ev.Certificate != nil {
+	if ev.Token == "" || ev.Certificate != nil || ev.Presented != nil {
 		return g.authenticateMore(ctx, ev)
 	}
+	return g.authenticateToken(ctx, ev)
+}
+
+// authenticateToken is Authenticate for a token alone.
+func (g *Gate) authenticateToken(ctx context.Context, ev *Evidence) (*Identity, Outcome) {
 	e, session, out := g.token(ctx, ev, true)
 	if out.Reason != credential.OK {
 		return nil, out
@@ -35,7 +40,12 @@ func (g *Gate) Authenticate(ctx context.Context, ev *Evidence) (*Identity, Outco
 
 // authenticateMore is Authenticate for all but a token alone.
 func (g *Gate) authenticateMore(ctx context.Context, ev *Evidence) (*Identity, Outcome) {
-	if ev.Certificate == nil {
+	switch {
+	case ev.Presented != nil && !g.isOwn(ev.Token): // nothing else is bound to a certificate that proves nobody
+		return nil, g.refuse(key{}, credential.UnknownCredential, 0, ev)
+	case ev.Presented != nil:
+		return g.authenticateToken(ctx, ev)
+	case ev.Certificate == nil:
 		return nil, g.refuse(key{}, credential.NoCredential, 0, ev)
 	}
 	if ev.Token == "" {
@@ -63,7 +73,7 @@ func (g *Gate) tokenBeside(ctx context.Context, ev *Evidence) (id *Identity, out
 	if out.Reason != credential.OK {
 		return nil, out, false
 	}
-	if session != nil { // it is for those who have no certificate: an identity is bound to two things, not to three
+	if session != nil && session.flags&isAccess == 0 { // it is for those who have no certificate
 		return nil, g.refuse(session.key, credential.Unbound, 0, ev), false
 	}
 	if e.made.PrincipalID != cert.made.PrincipalID || e.made.Org != cert.made.Org {
@@ -77,6 +87,9 @@ func (g *Gate) tokenBeside(ctx context.Context, ev *Evidence) (id *Identity, out
 	now := g.clock.nano()
 	g.count(e, now, ev)
 	g.count(cert, now, ev)
+	if session != nil {
+		return g.beside(ctx, session, cert, ev)
+	}
 	return g.bind(e, cert), out, false
 }
 
@@ -88,8 +101,17 @@ func (g *Gate) token(ctx context.Context, ev *Evidence, count bool) (e, session 
 	g.cache.fetchSlot(h) // comes while the token is parsed
 	t, ok := secret.Parse(ev.Token)
 	if !ok {
+		if g.isOwn(ev.Token) {
+			return g.accessToken(ctx, ev, count)
+		}
+		if ev.DPoP != nil {
+			return nil, nil, g.refuse(key{}, credential.BadProof, 0, ev)
+		}
 		e, out := g.imported(ctx, ev, count)
 		return e, nil, out
+	}
+	if ev.DPoP != nil { // no key of ours is bound to a key of its holder's
+		return nil, nil, g.refuse(k, credential.BadProof, 0, ev)
 	}
 	mono, now := g.clock.read()
 	if wait := g.limits.wait(k, h, ev.Source, mono); wait > 0 {
@@ -182,7 +204,16 @@ func (g *Gate) refuse(k key, why credential.Reason, wait time.Duration, ev *Evid
 // rightsOf returns the rights of whoever has shown e, and beside it cert, if that is not nil: those of e, unless
 // the certificate is in quarantine. It takes only one of the two to be there.
 func rightsOf(e, cert *entry) *rights {
-	if cert != nil && cert.flags&isQuarantined != 0 {
+	if cert == nil {
+		return e.rights
+	}
+	if a := cert.access(); a != nil && e.flags&isQuarantined == 0 {
+		if n := len(a.others); n > len(a.grant.bonds) && a.others[n-1].flags&isQuarantined != 0 {
+			return a.others[n-1].rights
+		}
+		return cert.rights
+	}
+	if cert.flags&isQuarantined != 0 {
 		return cert.rights
 	}
 	return e.rights
@@ -194,6 +225,9 @@ func (id *Identity) rights() *rights { return rightsOf(id.entry, id.with) }
 // bind returns the identity of a token that was shown beside a certificate of
 // the same principal, or of a session's parent beside the session. The last one is kept, as connections repeat themselves.
 func (g *Gate) bind(e, cert *entry) *Identity {
+	if cert.flags&isAccess != 0 {
+		return g.bindAccess(e, cert)
+	}
 	owner := e
 	if cert.flags&isDerived != 0 {
 		owner = cert // its parent may have many

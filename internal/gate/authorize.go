@@ -20,7 +20,7 @@ func (g *Gate) Authorize(id *Identity, a *policy.Access) policy.Decision {
 	if id == nil {
 		return policy.Decision{Reason: credential.NoCredential}
 	}
-	if id.entry.dead() || id.with != nil || g.shut.Load() != 0 {
+	if id.entry.dead() || id.with != nil || id.entry.revision < 0 || g.shut.Load() != 0 {
 		return g.authorizeAgain(id, a)
 	}
 	c := id.entry.rights.cur.Load()
@@ -57,12 +57,24 @@ func (g *Gate) authorizeAgain(id *Identity, a *policy.Access) policy.Decision {
 // now returns the identity that stands for another one now, looked up in a
 // limited time if need be.
 func (g *Gate) now(id *Identity, from origin) (*Identity, credential.Reason) {
-	if !id.entry.dead() && (id.with == nil || !id.with.dead()) {
+	if !id.entry.dead() && g.holds(id) {
 		return id, credential.OK
 	}
 	ctx, cancel := context.WithTimeout(g.ctx, againTime)
 	defer cancel()
 	return g.renew(ctx, id, from)
+}
+
+// holds reports whether what an identity has beside its entry needs no closer look.
+func (g *Gate) holds(id *Identity) bool {
+	switch {
+	case id.with == nil:
+		f := id.entry.federated()
+		return f == nil || f.turn.Load() == g.turns.Load() && g.clock.nano() < id.entry.deadline
+	case id.with.flags&isAccess != 0:
+		return g.stands(id.with, id.entry)
+	}
+	return !id.with.dead()
 }
 
 // origin is where somebody is now. Whoever does not ask about it is anywhere.
@@ -74,6 +86,12 @@ type origin struct {
 // renew judges an identity again, without its secret: the same version of the
 // same credential must still be accepted. It returns the identity as of now.
 func (g *Gate) renew(ctx context.Context, id *Identity, from origin) (*Identity, credential.Reason) {
+	switch {
+	case id.with != nil && id.with.flags&isAccess != 0:
+		return g.renewAccess(ctx, id, from)
+	case id.entry.federated() != nil:
+		return g.renewFederated(ctx, id)
+	}
 	e, why := g.successor(ctx, id.entry, from)
 	if why != credential.OK {
 		return nil, why

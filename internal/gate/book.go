@@ -32,9 +32,10 @@ type rights struct {
 
 // compiled is what rights are at the moment. It is replaced only when it changes.
 type compiled struct {
-	policy.Rights          // without a holder: credentials of many principals share it
-	names         []string // the effective scopes
-	closed        bool     // the organisation is disabled
+	policy.Rights                             // without a holder: credentials of many principals share it
+	names         []string                    // the effective scopes
+	closed        bool                        // the organisation is disabled
+	live          [2]atomic.Pointer[[]string] // see live.go; nil: nobody has asked
 	exercisable
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"cardea/internal/credential"
+	"cardea/internal/jwt"
 	"cardea/internal/scram"
 	"cardea/internal/variform"
 )
@@ -37,6 +38,7 @@ type member struct {
 	hash   scram.Hash        // scram_rest
 	rounds int               // scram_rest: iterations
 	grants *rights           // what those may who come without an ACL
+	keys   jwt.Keys          // jwt: those that the configuration has
 	stats  *memberStats
 }
 
@@ -65,6 +67,9 @@ func (g *Gate) PathChain(path string) string {
 	}
 	return ""
 }
+
+// HasChain reports whether there are authenticators for a listener, enabled or not.
+func (g *Gate) HasChain(listener string) bool { return len(g.chains.of(listener)) > 0 }
 
 // TakesPasswords reports whether the chain of a listener has an enabled authenticator that looks at user names and passwords.
 func (g *Gate) TakesPasswords(listener string) bool {
@@ -132,6 +137,12 @@ func (g *Gate) enlist(old *member, a *credential.Authenticator) *member {
 		var err error
 		if m.expr, err = variform.Compile(a.Precondition); err != nil {
 			m.broken = "its precondition does not compile: " + err.Error()
+		}
+	}
+	if a.Type == credential.ByJWT && a.Issuer != nil && len(a.Issuer.JWKS) > 0 {
+		var err error
+		if m.keys, err = jwt.ParseSet(a.Issuer.JWKS); err != nil {
+			m.broken = "its keys cannot be read"
 		}
 	}
 	if !a.Type.Remote() {

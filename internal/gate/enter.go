@@ -20,6 +20,7 @@ type Entrance struct {
 	// Demand says that the listener demands certificates: then they alone decide, and whoever proves something
 	// else beside must be the same principal by it.
 	Demand bool
+	bearer bool // nobody is asked but who judges JWTs
 	// Exporter is the tls-exporter binding of the connection (RFC 9266); nil where TLS has none.
 	Exporter []byte
 }
@@ -36,10 +37,14 @@ const (
 // Enter asks the chain of a listener about somebody who speaks no SCRAM: see [Gate.Exchange] for that. The first
 // authenticator that accepts or rejects decides. A chain that is empty or wholly disabled lets nobody in.
 func (g *Gate) Enter(ctx context.Context, in *Entrance) (*Identity, Outcome) {
+	if in.Presented != nil && !looksLikeJWT(in.Token) { // nothing else is bound to a certificate that proves nobody
+		return nil, g.refuse(key{}, credential.UnknownCredential, 0, &in.Evidence)
+	}
 	last := credential.NoAuthenticator
 	var unknown *member // that does not know the user
 	for _, m := range g.chains.of(in.Listener) {
-		if !m.Enabled || m.Type == credential.ByScram || m.Type == credential.ByScramREST || in.Demand && m.Type != credential.ByCertificate {
+		if !m.Enabled || m.Type == credential.ByScram || m.Type == credential.ByScramREST || in.Demand && m.Type != credential.ByCertificate ||
+			in.bearer && !m.judgesJWT() {
 			continue
 		}
 		began := time.Now()
@@ -87,6 +92,8 @@ func (g *Gate) ask(ctx context.Context, m *member, in *Entrance) (*Identity, Out
 		return g.askPassword(ctx, m, in)
 	case credential.ByPassword:
 		return g.askUser(ctx, m, in)
+	case credential.ByJWT:
+		return g.askJWT(ctx, m, in)
 	}
 	return nil, Outcome{}, ignores
 }
@@ -130,6 +137,9 @@ func (g *Gate) askOurs(ctx context.Context, m *member, in *Entrance) (*Identity,
 		return nil, out, rejects
 	case both:
 	case m.Type == credential.ByToken:
+		if ev.Certificate != nil && g.isBoundToLeaf(ctx, ev.Token) {
+			ev.Presented = ev.Certificate // it is nobody's here, but the token may be bound to it
+		}
 		ev.Certificate = nil
 	default:
 		ev.Token = ""
@@ -138,7 +148,10 @@ func (g *Gate) askOurs(ctx context.Context, m *member, in *Entrance) (*Identity,
 		if ev.Token == "" {
 			return nil, Outcome{Reason: credential.NoCredential}, ignores
 		}
-		if _, ok := secret.Parse(ev.Token); !ok {
+		if _, ok := secret.Parse(ev.Token); !ok && !g.isOwn(ev.Token) {
+			if ev.Presented != nil || ev.DPoP != nil { // no imported token is bound to anything
+				return nil, Outcome{Reason: credential.MalformedToken}, ignores
+			}
 			return g.askImported(ctx, &ev)
 		}
 	}
@@ -147,6 +160,15 @@ func (g *Gate) askOurs(ctx context.Context, m *member, in *Entrance) (*Identity,
 		return nil, out, rejects
 	}
 	return id, out, accepts
+}
+
+// isBoundToLeaf reports whether a text is an access token of ours that is bound to a certificate.
+func (g *Gate) isBoundToLeaf(ctx context.Context, text string) bool {
+	if !looksLikeJWT(text) {
+		return false
+	}
+	gr, why := g.grantOf(ctx, text)
+	return why == credential.OK && gr.x5t != ""
 }
 
 // askImported judges a text that stands where a token may. What is nobody's token may be somebody's password: it is left to the next.
@@ -181,8 +203,13 @@ func (g *Gate) takesBoth(m *member, in *Entrance) (bool, Outcome) {
 	return false, Outcome{}
 }
 
-// tokenPrefix begins every token of ours. What begins so is shown to no REST service, whoever mistook it for a password.
+// tokenPrefix begins every token of ours that is no JWT. What begins so is shown to no REST service, whoever mistook it for a password.
 const tokenPrefix = "cardea_"
+
+// isToken reports whether a text that stands where a name or a password may is meant as a token of ours.
+func (g *Gate) isToken(text string) bool {
+	return strings.HasPrefix(text, tokenPrefix) || g.isOwn(text)
+}
 
 // askUser judges a user name and a password of a user of Cardea's.
 func (g *Gate) askUser(ctx context.Context, m *member, in *Entrance) (*Identity, Outcome, verdict) {
@@ -190,7 +217,7 @@ func (g *Gate) askUser(ctx context.Context, m *member, in *Entrance) (*Identity,
 	if l.Username == "" || l.Password == "" {
 		return nil, Outcome{Reason: credential.NoCredential}, ignores
 	}
-	if strings.HasPrefix(l.Username, tokenPrefix) || strings.HasPrefix(l.Password, tokenPrefix) {
+	if g.isToken(l.Username) || g.isToken(l.Password) {
 		return nil, Outcome{Reason: credential.MalformedToken}, ignores
 	}
 	id, out := g.logIn(ctx, m.Org, l.Username, l.Password, &in.Evidence)
@@ -209,7 +236,7 @@ func (g *Gate) askPassword(ctx context.Context, m *member, in *Entrance) (*Ident
 	if l.Username == "" && l.Password == "" {
 		return nil, Outcome{Reason: credential.NoCredential}, ignores
 	}
-	if strings.HasPrefix(l.Username, tokenPrefix) || strings.HasPrefix(l.Password, tokenPrefix) {
+	if g.isToken(l.Username) || g.isToken(l.Password) {
 		return nil, Outcome{Reason: credential.MalformedToken}, ignores
 	}
 	k := nameKey(m.Org, l.Username)

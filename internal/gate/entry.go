@@ -51,6 +51,7 @@ const (
 	isDerived                 // it is a session: its parent is judged as well
 	isSplit                   // its uses are counted by address and route; nothing to judge
 	isMetered                 // it has limits; nothing to judge either
+	isAccess                  // it is an access token; see access.go
 )
 
 // The marks of an entry.
@@ -109,6 +110,9 @@ type cold struct {
 	scram     *scramEntry
 	password  *passwordEntry
 	parent    parent // of a session
+	access    *accessEntry
+	client    *clientEntry
+	federated *federated
 	foreign   *foreignEntry
 	split     atomic.Pointer[split]  // uses by address and route since the last flush
 	places    atomic.Pointer[places] // where it was seen lately, if in more than one place
@@ -136,6 +140,8 @@ func formFor(k credential.Kind) (uint32, credential.Kind) {
 		return formOf("app"), credential.AppKey
 	case credential.SessionKey:
 		return formOf("ses"), credential.SessionKey
+	case credential.OAuthClient:
+		return clientForm, credential.OAuthClient // its secret is good at the token endpoint alone
 	case credential.Password:
 		return math.MaxUint32, credential.Password
 	case credential.Certificate:
@@ -232,7 +238,7 @@ func flagsOf(c *credential.Credential, p *credential.Principal) uint32 {
 	switch c.Kind {
 	case credential.SessionKey:
 		f |= isDerived
-	case credential.APIKey, credential.PAT, credential.AppKey:
+	case credential.APIKey, credential.PAT, credential.AppKey, credential.OAuthClient:
 		f |= isSplit
 	}
 	if p.Disabled {

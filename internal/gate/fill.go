@@ -188,6 +188,8 @@ func (g *Gate) compile(rec *credential.Record) (*entry, error) {
 		g.unseal(e, c)
 	case credential.Password:
 		g.unsealPassword(e, c)
+	case credential.OAuthClient:
+		g.unsealClient(e, c)
 	default:
 		if slices.ContainsFunc(c.Proofs, func(p credential.Proof) bool { return p.Scheme != "" }) {
 			g.unsealForeign(e, c)

@@ -68,6 +68,9 @@ func (g *Gate) begin(ctx context.Context) error {
 	if err := g.reload(ctx, head); err != nil {
 		return err
 	}
+	if err := g.readDenied(ask); err != nil {
+		return err
+	}
 	g.applied.Store(head)
 	g.head.Store(head)
 	raise(&g.floor, head)
@@ -95,6 +98,10 @@ func (g *Gate) advance(ctx context.Context) (more bool, err error) {
 		g.log.Warn("the change feed has a gap; everything is forgotten", "after", applied, "next", touched[0].Seq)
 		g.outdateAll(touched[0].Seq)
 		g.cache.clear()
+		g.signing.stale.Store(true)
+		if err := errors.Join(g.readDenied(ask), g.reload(ctx, 0)); err != nil {
+			return false, err // what was revoked in the gap is not known: the gap is looked at again
+		}
 		err = g.reassessAll(ctx)
 	}
 	// If Apply fails it has cut and forgotten too much, which is no reason to do it again.

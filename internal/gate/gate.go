@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,8 @@ type Store interface {
 	// Record and Meter are those of [credential.Writer].
 	Record(ctx context.Context, r credential.Records) error
 	Meter(ctx context.Context, node string, counted []credential.Metered) ([]credential.Share, error)
+	// Once is that of [credential.Writer].
+	Once(ctx context.Context, key string, until time.Time) (bool, error)
 }
 
 // Config is what a Gate is made of.
@@ -44,6 +47,13 @@ type Config struct {
 	FakeSalt []byte
 	// Sources asks REST services; nil if that is not to be.
 	Sources credential.Sources
+	// TokenIssuer is the iss of access tokens, SigningKeys reads what signs them, and NonceKey is what nonces of DPoP are made with, the same
+	// on every node. Without SigningKeys there are no access tokens.
+	TokenIssuer string
+	SigningKeys func(context.Context) (credential.SigningKeys, error)
+	NonceKey    []byte
+	// KeySets fetches the keys of others; nil if none are to be.
+	KeySets credential.KeySets
 	// Near is told when a credential has spent four fifths of the requests of a month, and when it has spent all. It may be told
 	// again, by other nodes and after a restart, and is if it returns an error. It is called between flushes. Nil: nobody is told.
 	Near func(context.Context, Quota) error
@@ -66,6 +76,14 @@ type Gate struct {
 	book     book
 	networks networkBook
 	names    names
+	tokens   tokenCache
+	denials  denials
+	apis     atomic.Pointer[apiBook]
+	turns    atomic.Uint64 // how often principals or the policy have changed
+	proofs   proofs
+	nonces   nonces
+	keySets  keySets
+	signing  signing
 	formats  atomic.Pointer[[]format] // of imported tokens; nil: there are none
 	chains   chains
 	sessions sessions
@@ -73,7 +91,8 @@ type Gate struct {
 	store      Store
 	signer     *jwt.Signer
 	issuer     string
-	jwks       []byte
+	publics    []crypto.PublicKey
+	jwks       []byte // of these
 	flushEvery time.Duration
 	unwrap     func(record string, sealed []byte) ([]byte, error)
 	fakeSalt   []byte
@@ -128,7 +147,11 @@ func New(c Config) (*Gate, error) {
 		store: c.Store, signer: c.Signer, issuer: c.Issuer, jwks: jwks, clock: c.Clock, log: c.Log,
 		staleness: orElse(c.Staleness, 30*time.Second), flushEvery: orElse(c.FlushEvery, 2*time.Second),
 		lookups: make(chan struct{}, maxLookups), unwrap: c.Open, fakeSalt: c.FakeSalt, sources: c.Sources,
-		near: c.Near, node: rand.Text()[:10],
+		near: c.Near, node: rand.Text()[:10], publics: slices.Clone(c.Keys),
+	}
+	g.signing.read, g.signing.issuer = c.SigningKeys, c.TokenIssuer
+	if g.nonces.key = slices.Clone(c.NonceKey); len(g.nonces.key) == 0 {
+		g.nonces.key = []byte(rand.Text())
 	}
 	if g.log == nil {
 		g.log = slog.New(slog.DiscardHandler)
@@ -145,12 +168,16 @@ func New(c Config) (*Gate, error) {
 	g.book.init(c.StaticRoutes, g.log)
 	g.deadlines.init()
 	g.names.init()
+	g.tokens.init()
+	g.denials.init()
+	g.apis.Store(&apiBook{})
 	g.chains.init()
 	g.ledger.init()
 	g.exercises.init(g.clock.Now())
 	g.sightings.init()
 	g.shut.Store(unstarted)
 	g.ctx, g.cancel = context.WithCancel(context.Background())
+	g.keySets = keySets{from: c.KeySets, now: g.clock.Now, ctx: g.ctx, by: map[keySetAt]*keySet{}}
 	return g, nil
 }
 

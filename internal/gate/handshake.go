@@ -12,11 +12,12 @@ import (
 	"cardea/internal/scram"
 )
 
-// Exchange is one run of SCRAM (RFC 5802): as many steps as somebody needs to prove who they are. It is used by
+// Exchange is one run of SCRAM (RFC 5802), or of [MethodJWT]: as many steps as somebody needs to prove who they are. It is used by
 // one goroutine at a time.
 type Exchange struct {
 	gate *Gate
 	in   *Entrance
+	jwt  bool // MethodJWT; what follows is SCRAM's
 	hash scram.Hash
 	plus bool
 
@@ -31,6 +32,10 @@ type Exchange struct {
 
 // Exchange begins a run of a method with somebody at a listener. It is nil if nobody in the chain serves the method.
 func (g *Gate) Exchange(in *Entrance, method string) *Exchange {
+	if method == MethodJWT && !in.Demand && g.takesJWT(in.Listener) { // where certificates are demanded they alone decide
+		in.Login.Method = method
+		return &Exchange{gate: g, in: in, jwt: true}
+	}
 	hash, plus, ok := scram.ParseMethod(method)
 	if !ok || plus && in.Exporter == nil {
 		return nil
@@ -50,6 +55,8 @@ func (x *Exchange) Step(ctx context.Context, data []byte) (answer []byte, id *Id
 	switch {
 	case x.over:
 		why = credential.BadExchange
+	case x.jwt:
+		id, why = x.bear(ctx, data)
 	case x.shake == nil:
 		answer, why = x.first(ctx, data)
 	default:
@@ -87,6 +94,9 @@ func (x *Exchange) count(why credential.Reason) {
 // first takes the client-first message and finds whose keys are asked for.
 func (x *Exchange) first(ctx context.Context, data []byte) ([]byte, credential.Reason) {
 	g, in := x.gate, x.in
+	if in.Presented != nil { // as at [Gate.Enter]
+		return nil, x.refuse(credential.UnknownCredential)
+	}
 	var channel *scram.Channel
 	if in.Exporter != nil {
 		channel = &scram.Channel{Exporter: in.Exporter}

@@ -23,7 +23,18 @@ func (g *Gate) reassessRights(ctx context.Context) error {
 	var errs []error
 	for _, w := range g.sessions.all() {
 		id := w.identity()
-		if id.compiled != id.rights().cur.Load() {
+		if id.compiled != id.rights().cur.Load() || id.entry.federated() != nil || !g.holds(id) {
+			errs = append(errs, g.reassessOne(ctx, w))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// reassessTokens looks again at the sessions that came with access tokens: what signed them may have gone.
+func (g *Gate) reassessTokens(ctx context.Context) error {
+	var errs []error
+	for _, w := range g.sessions.all() {
+		if w.identity().AccessToken() != "" {
 			errs = append(errs, g.reassessOne(ctx, w))
 		}
 	}

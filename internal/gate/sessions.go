@@ -24,7 +24,7 @@ type Watched struct {
 	n        uint64        // its number on this node
 	since    int64         // ns since 1970
 	own      link
-	with     *link // of the certificate beside a token
+	more     []*link // of the certificate beside a token, of an access token and all that it is bound to
 }
 
 // The states of a session, in the order in which they follow each other. Only
@@ -82,9 +82,10 @@ func (g *Gate) Watch(ctx context.Context, id *Identity, l Live) (*Watched, crede
 	w.deadline.Store(deadlineOf(id))
 	w.own.key, w.own.watched = id.entry.key, w
 	g.sessions.add(&w.own)
-	if id.with != nil {
-		w.with = &link{key: id.with.key, watched: w}
-		g.sessions.add(w.with)
+	for _, k := range id.beside() {
+		l := &link{key: k, watched: w}
+		w.more = append(w.more, l)
+		g.sessions.add(l)
 	}
 	for {
 		why := g.admit(ctx, w)
@@ -202,8 +203,8 @@ func (w *Watched) await() {
 func (w *Watched) leave() {
 	s := &w.gate.sessions
 	s.remove(&w.own)
-	if w.with != nil {
-		s.remove(w.with)
+	for _, l := range w.more {
+		s.remove(l)
 	}
 }
 
@@ -278,20 +279,37 @@ func (s *sessions) all() []*Watched {
 	return ws
 }
 
-// keysOf returns the credentials of these principals that have sessions.
+// keysOf returns the credentials whose sessions hang on one of these principals: those that are theirs, and those in which they act. Sessions of several
+// principals may be in the list of one key.
 func (s *sessions) keysOf(principals map[string]int64) []key {
-	var ks []key
+	found := map[key]bool{}
 	for i := range s.parts {
 		p := &s.parts[i]
 		p.mu.Lock()
 		for k, l := range p.lists {
-			if _, ok := principals[l.watched.identity().PrincipalID]; ok {
-				ks = append(ks, k)
+			for ; l != nil && !found[k]; l = l.next {
+				found[k] = l.watched.identity().hangsOn(principals)
 			}
 		}
 		p.mu.Unlock()
 	}
+	ks := make([]key, 0, len(found))
+	for k, hangs := range found {
+		if hangs {
+			ks = append(ks, k)
+		}
+	}
 	return ks
+}
+
+func (id *Identity) hangsOn(principals map[string]int64) bool {
+	if _, ok := principals[id.PrincipalID]; ok {
+		return true
+	}
+	if a := id.with.access(); a != nil {
+		return slices.ContainsFunc(a.others, func(o *entry) bool { _, ok := principals[o.made.PrincipalID]; return ok })
+	}
+	return false
 }
 
 func (s *sessions) count() int {

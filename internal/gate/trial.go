@@ -63,6 +63,8 @@ func (g *Gate) Try(ctx context.Context, org, id string, l *credential.Login, tok
 	switch m.Type {
 	case credential.ByToken:
 		g.tryToken(ctx, org, l, cmp.Or(token, tokenOf(l)), &t)
+	case credential.ByJWT:
+		g.tryJWT(ctx, m, l, cmp.Or(token, tokenOf(l)), &t)
 	case credential.ByCertificate:
 		t.Why = "a certificate proves itself in the TLS handshake: there is nothing to try here"
 	case credential.ByScram:
@@ -99,23 +101,6 @@ func (t *Trial) accept(id *Identity) {
 
 // tokenOf is the token that a client would show in its user name, without a password, or in its password.
 func tokenOf(l *credential.Login) string { return cmp.Or(l.Password, l.Username) }
-
-func (g *Gate) tryToken(ctx context.Context, org string, l *credential.Login, token string, t *Trial) {
-	if token == "" {
-		t.Why = "no token was given"
-		return
-	}
-	v := g.Verify(ctx, org, &Evidence{Token: token, Source: l.Peer.Addr()}, nil, false)
-	switch {
-	case v.Allowed:
-		t.accept(v.Identity)
-		t.Credential = v.Identity.Credential
-	case v.Reason == credential.MalformedToken:
-		t.Why = "what was given as the token is none"
-	default:
-		t.Result, t.Why = "reject", v.Reason.String()
-	}
-}
 
 func (g *Gate) tryScram(ctx context.Context, m *member, l *credential.Login, t *Trial) {
 	name, err := scram.Prepare(l.Username)

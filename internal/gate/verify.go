@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"cardea/internal/credential"
+	"cardea/internal/jwt"
 	"cardea/internal/policy"
 	"cardea/internal/secret"
 )
@@ -28,6 +29,9 @@ func (g *Gate) Verify(ctx context.Context, org string, ev *Evidence, a *policy.A
 	if e == nil {
 		return v
 	}
+	if e.made.Kind == credential.OAuthClient && v.Reason == credential.OK && (cert == nil || cert.flags&isAccess == 0) {
+		v.Reason = credential.NoAuthenticator // it is good at the token endpoint alone
+	}
 	if v.Identity = g.identity(e); cert != nil {
 		v.Identity = g.bind(e, cert)
 	}
@@ -47,7 +51,7 @@ func (g *Gate) Verify(ctx context.Context, org string, ev *Evidence, a *policy.A
 // isForeign reports whether a credential that the evidence names is another organisation's.
 func (g *Gate) isForeign(ctx context.Context, org string, ev *Evidence) bool {
 	t, isToken := secret.Parse(ev.Token)
-	if isToken && g.belongsElsewhere(ctx, org, t.ID()) {
+	if isToken && g.belongsElsewhere(ctx, org, t.ID()) || !isToken && g.isOwn(ev.Token) && g.isOthers(ctx, org, ev.Token) {
 		return true
 	}
 	if ev.Certificate == nil {
@@ -55,6 +59,20 @@ func (g *Gate) isForeign(ctx context.Context, org string, ev *Evidence) bool {
 	}
 	id, isOurs := credentialID(ev.Certificate)
 	return isOurs && g.belongsElsewhere(ctx, org, id)
+}
+
+// isOthers reports whether an access token of ours is another organisation's, over as it may be.
+func (g *Gate) isOthers(ctx context.Context, org, token string) bool {
+	gr, why := g.grantOf(ctx, token)
+	if why == credential.OK {
+		return gr.org != org
+	}
+	if why != credential.Expired { // its signature is not known to be good
+		return false
+	}
+	u, err := jwt.Read(token)
+	gr = readGrant(u.Claims)
+	return err != nil || gr == nil || gr.org != org
 }
 
 func (g *Gate) belongsElsewhere(ctx context.Context, org, id string) bool {
@@ -78,7 +96,12 @@ func (g *Gate) examine(ctx context.Context, ev *Evidence) (e, cert *entry, why c
 		}
 		var session *entry
 		if e, session, why = g.examineToken(ctx, ev); session != nil && why == credential.OK {
+			if e.flags&isAccess != 0 && session.made.PrincipalID == cert.made.PrincipalID {
+				return session, e, credential.OK
+			}
 			return e, nil, credential.Unbound
+		} else if session != nil {
+			return session, e, why
 		}
 		if e != nil && e.made.PrincipalID != cert.made.PrincipalID {
 			if cert = nil; why == credential.OK {
@@ -102,6 +125,9 @@ func (g *Gate) examine(ctx context.Context, ev *Evidence) (e, cert *entry, why c
 // examineToken returns the version that a token is of and, of a session that is good, its parent.
 func (g *Gate) examineToken(ctx context.Context, ev *Evidence) (e, parent *entry, why credential.Reason) {
 	t, ok := secret.Parse(ev.Token)
+	if !ok && g.isOwn(ev.Token) {
+		return g.examineAccess(ctx, ev)
+	}
 	if !ok {
 		return g.examineImported(ctx, ev)
 	}
@@ -118,7 +144,11 @@ func (g *Gate) examineToken(ctx context.Context, ev *Evidence) (e, parent *entry
 				return nil, nil, why
 			}
 		}
-		v := e.proven(formOf(t.Kind), &sum)
+		form := formOf(t.Kind)
+		if t.Kind == "sec" {
+			form = clientForm
+		}
+		v := e.proven(form, &sum)
 		if v == nil {
 			return nil, nil, credential.WrongSecret
 		}
@@ -132,6 +162,20 @@ func (g *Gate) examineToken(ctx context.Context, ev *Evidence) (e, parent *entry
 		}
 	}
 	return nil, nil, credential.Unavailable
+}
+
+// examineAccess is examineToken for an access token of ours.
+func (g *Gate) examineAccess(ctx context.Context, ev *Evidence) (x, parent *entry, why credential.Reason) {
+	gr, why := g.grantOf(ctx, ev.Token)
+	if why != credential.OK {
+		return nil, nil, why
+	}
+	e, x, why := g.judgeGrant(ctx, gr, ev.Source)
+	if why != credential.OK {
+		return nil, nil, why
+	}
+	// Whoever asks has no proof to pass on: what is bound to a key is not good by itself (J22).
+	return x, e, g.possessed(ctx, gr, ev)
 }
 
 // examineImported is examineToken for a text that is no token of ours.

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
+	"time"
 
 	"google.golang.org/grpc/credentials"
 
@@ -16,23 +17,23 @@ import (
 
 // credentials returns the transport's: TLS always, with a client certificate
 // if the caller has one. Its state is asked at every handshake, on resumption
-// too (X08), and the connection is watched from then on.
+// too (X08), and the connection is watched from then on. One whose chain leads nowhere is presented; see [intake.ClientCertificate].
 func (d *Door) credentials(c *tls.Config) credentials.TransportCredentials {
 	c = c.Clone()
 	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
-	c.ClientAuth = tls.VerifyClientCertIfGiven
+	c.ClientAuth, c.ClientCAs = tls.RequestClientCert, nil // without names of CAs: Go's clients show only what one of those has issued
 	c.VerifyConnection = d.verifyConnection
 	return &watching{credentials.NewTLS(c), d}
 }
 
 func (d *Door) verifyConnection(cs tls.ConnectionState) error {
-	leaf := verifiedLeaf(&cs)
-	if leaf == nil {
-		return nil
+	verified, _, err := intake.ClientCertificate(&cs, d.clients, time.Now())
+	if err != nil || verified == nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
 	defer cancel()
-	if !accepted(d.gate.CheckCertificate(ctx, leaf)) {
+	if !accepted(d.gate.CheckCertificate(ctx, verified)) {
 		return errCertificate
 	}
 	return nil
@@ -41,20 +42,10 @@ func (d *Door) verifyConnection(cs tls.ConnectionState) error {
 // errCertificate is what this side logs; the client gets a TLS alert.
 var errCertificate = errors.New("the client certificate is not accepted")
 
-// verifiedLeaf returns the client's certificate if its chain was verified.
-func verifiedLeaf(cs *tls.ConnectionState) *x509.Certificate {
-	if len(cs.VerifiedChains) == 0 || len(cs.VerifiedChains[0]) == 0 {
-		return nil
-	}
-	return cs.VerifiedChains[0][0]
-}
-
-func leafOf(info credentials.AuthInfo) *x509.Certificate {
-	t, ok := info.(credentials.TLSInfo)
-	if !ok {
-		return nil
-	}
-	return verifiedLeaf(&t.State)
+// authInfo is what a connection's calls find of its certificate. At most one of the two is there.
+type authInfo struct {
+	credentials.TLSInfo
+	verified, presented *x509.Certificate
 }
 
 // watching puts the connections of callers with a certificate under watch.
@@ -74,16 +65,20 @@ func (w *watching) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo
 	if err != nil {
 		return nil, nil, err
 	}
-	leaf := leafOf(info)
-	if leaf == nil {
-		return conn, info, nil
+	known := authInfo{TLSInfo: info.(credentials.TLSInfo)}
+	known.verified, known.presented, err = intake.ClientCertificate(&known.State, w.door.clients, time.Now())
+	if err == nil && known.verified == nil {
+		return conn, known, nil
 	}
-	watched, err := w.door.watchConn(raw, leaf)
+	var watched *gate.Watched
+	if err == nil {
+		watched, err = w.door.watchConn(raw, known.verified)
+	}
 	if err != nil {
 		conn.Close()
 		return nil, nil, err
 	}
-	return &watchedConn{conn, watched}, info, nil
+	return &watchedConn{conn, watched}, known, nil
 }
 
 func (d *Door) watchConn(raw net.Conn, leaf *x509.Certificate) (*gate.Watched, error) {

@@ -468,7 +468,7 @@ func TestExpiredCertificate(t *testing.T) {
 	}
 }
 
-// A certificate of another authority does not pass.
+// A certificate of another authority is nobody's, whatever name is in it: it is not told from a wrong one of ours.
 func TestForeignCertificate(t *testing.T) {
 	w := newWorld(t)
 	foreign := newWorld(t)
@@ -478,7 +478,10 @@ func TestForeignCertificate(t *testing.T) {
 		return &cert, nil // although the server asks for others
 	}})
 	_, err := cardeav1.NewGateClient(conn).WhoAmI(t.Context(), &cardeav1.WhoAmIRequest{})
-	w.code(err, codes.Unavailable) // the handshake fails
+	w.code(err, codes.Unauthenticated)
+	token := w.service("svc")
+	_, err = cardeav1.NewGateClient(conn).WhoAmI(bearer(t.Context(), token.Secret.Reveal()), &cardeav1.WhoAmIRequest{})
+	w.code(err, codes.Unauthenticated) // nor does it stand beside what is not bound to it
 }
 
 // A connection with a certificate from a network where it may not come from is refused.

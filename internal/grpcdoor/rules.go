@@ -3,6 +3,7 @@ package grpcdoor
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"runtime/debug"
 	"strings"
@@ -66,10 +67,10 @@ func (d *Door) admit(ctx context.Context, method string) (caller, error) {
 	}
 	c := caller{source: ev.Source}
 	rule := rules[method]
-	if rule == open && ev.Token == "" && ev.Certificate == nil {
+	if rule == open && ev.Token == "" && ev.Certificate == nil && ev.Presented == nil {
 		return c, nil
 	}
-	id, out := d.gate.Authenticate(ctx, &ev)
+	id, out := d.authenticate(ctx, &ev)
 	if !accepted(out.Reason) {
 		return c, refusal(out.Reason, out.RetryAfter)
 	}
@@ -84,17 +85,43 @@ func (d *Door) admit(ctx context.Context, method string) (caller, error) {
 	return c, errUnknown
 }
 
+// chain is the listener of this door, if somebody has made authenticators for it. Without any, tokens and certificates are looked at as everywhere.
+const chain = credential.ListenerGRPC
+
+// authenticate asks who it is: the chain or, where there is none, the gate.
+func (d *Door) authenticate(ctx context.Context, ev *gate.Evidence) (*gate.Identity, gate.Outcome) {
+	if !d.gate.HasChain(chain) {
+		return d.gate.Authenticate(ctx, ev)
+	}
+	in := &gate.Entrance{Listener: chain, Evidence: *ev, Login: credential.Login{Protocol: "gRPC", Listener: "grpc:" + chain}}
+	if p, ok := peer.FromContext(ctx); ok {
+		in.Login.Peer, in.Login.Local = addrPort(p.Addr), addrPort(p.LocalAddr)
+	}
+	return d.gate.Enter(ctx, in)
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	t, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(intake.AddrOf(a), uint16(t.Port)) //nolint:gosec // a port
+}
+
 func access(method string, source netip.Addr) *policy.Access {
 	return &policy.Access{Proto: policy.GRPC, Verb: "call", Resource: method, Source: source}
 }
 
 // evidence reads what the caller shows: the client certificate of the
-// connection and the bearer token of the call. No other metadata says who it is (G04).
+// connection and the bearer token of the call. No other metadata says who it is (G04). There is no DPoP here: RFC 9449 binds proofs to requests of HTTP,
+// and a token that is bound to such a key is refused.
 func evidence(ctx context.Context) (gate.Evidence, error) {
 	ev := gate.Evidence{Door: "grpc", Route: "grpc"}
 	if p, ok := peer.FromContext(ctx); ok {
 		ev.Source = intake.AddrOf(p.Addr)
-		ev.Certificate = leafOf(p.AuthInfo)
+		if known, ok := p.AuthInfo.(authInfo); ok {
+			ev.Certificate, ev.Presented = known.verified, known.presented
+		}
 	}
 	md, _ := metadata.FromIncomingContext(ctx)
 	values := md["authorization"]

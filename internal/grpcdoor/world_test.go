@@ -27,6 +27,7 @@ import (
 	"cardea/internal/secret"
 	"cardea/internal/store"
 	"cardea/internal/testkit"
+	"cardea/internal/testkit/foundation"
 	cardeav1 "cardea/proto/cardea/v1"
 )
 
@@ -36,6 +37,7 @@ type world struct {
 	store  *store.Store
 	auth   *authority.Authority
 	gate   *gate.Gate
+	tokens *foundation.Tokens
 	ca     *ca.CA
 	door   *Door
 	addr   string
@@ -77,15 +79,17 @@ func newWorld(t testing.TB) *world {
 	ring, authorityCA, err := authority.Bootstrap(t.Context(), w.store, ks, w.clock.now, log)
 	w.must(err)
 	w.ca = authorityCA
-	w.gate, err = gate.New(gate.Config{
-		Store: w.store, Signer: w.signer(ring), FlushEvery: 20 * time.Millisecond, Log: log, Clock: gate.NewClock(time.Time{}, w.clock.now, nil),
-	})
+	c := gate.Config{Store: w.store, Signer: w.signer(ring), FlushEvery: 20 * time.Millisecond, Log: log, Clock: gate.NewClock(time.Time{}, w.clock.now, nil)}
+	w.tokens = foundation.NewTokens(t, &c, w.store, ring)
+	w.gate, err = gate.New(c)
 	w.must(err)
+	w.tokens.Gate = w.gate
 	t.Cleanup(func() { w.gate.Close() })
 	go w.gate.Run(context.Background())
 	w.must(w.gate.Await(t.Context()))
 	w.auth, err = authority.New(authority.Config{Store: w.store, Gate: w.gate, Ring: ring, CA: authorityCA, Log: log, Now: w.clock.now})
 	w.must(err)
+	w.tokens.Authority = w.auth
 	w.local = authority.Caller{
 		Org: credential.DefaultOrg, Local: true, Rights: authority.RightsOfLocal(),
 		Actor: credential.Actor{Principal: "local", Source: "socket", Door: "api"},

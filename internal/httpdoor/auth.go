@@ -24,7 +24,8 @@ func (d *Door) forwardAuth(w http.ResponseWriter, r *http.Request, p *peer) {
 		return
 	}
 	access := policy.Access{Proto: policy.HTTP}
-	if a := original(r.Header, &access); a != nil {
+	what := asked{host: originalHost(r)}
+	if a := original(r.Header, &access, &what); a != nil {
 		d.answerAuth(w, r, a)
 		return
 	}
@@ -36,19 +37,20 @@ func (d *Door) forwardAuth(w http.ResponseWriter, r *http.Request, p *peer) {
 	access.Source = source
 	ev := gate.Evidence{Source: source, Door: doorName, Route: cmp.Or(d.upstreamOf(access.Resource).name(), "/auth")}
 	chain := d.gate.PathChain(access.Resource)
-	id, out := d.identify(r, p, chain, "", access.Verb, originalHost(r), &ev)
+	id, out := d.identify(r, p, chain, &what, &ev)
 	setRateLimit(w.Header(), &out)
+	d.giveNonce(w.Header(), &ev)
 	if out.Reason == credential.OK {
 		out.Reason = d.gate.Authorize(id, &access).Reason
 	}
 	if out.Reason != credential.OK {
-		a := d.refuseFor(w, r, d.answersAt(r, authByClass[:], chain), out)
+		a := d.refuseFor(w, r, d.answersAt(r, authByClass[:], chain, &ev, out.Reason), out)
 		d.logRequest(r, access.Resource, a.status, id, source)
 		return
 	}
 	intro := new(introduction)
 	if reason := d.introduce(intro, id); reason != credential.OK {
-		d.refuseFor(w, r, d.answersAt(r, authByClass[:], chain), gate.Outcome{Reason: reason})
+		d.refuseFor(w, r, d.answersAt(r, authByClass[:], chain, &ev, reason), gate.Outcome{Reason: reason})
 		return
 	}
 	intro.set(w.Header())
@@ -70,8 +72,8 @@ func originalHost(r *http.Request) string {
 }
 
 // authenticate reads the evidence and asks who it is.
-func (d *Door) authenticate(r *http.Request, key, method, host string, ev *gate.Evidence) (*gate.Identity, gate.Outcome) {
-	switch d.allEvidence(r, key, method, host, ev) {
+func (d *Door) authenticate(r *http.Request, p *peer, what *asked, ev *gate.Evidence) (*gate.Identity, gate.Outcome) {
+	switch d.allEvidence(r, p, what, ev) {
 	case credential.AmbiguousEvidence:
 		return nil, gate.Outcome{Reason: credential.AmbiguousEvidence}
 	case credential.MalformedToken:
@@ -84,23 +86,26 @@ func (d *Door) authenticate(r *http.Request, key, method, host string, ev *gate.
 	return id, out
 }
 
-// allEvidence is evidence with a key from the query, and with the cookie of a session if there is nothing else.
-func (d *Door) allEvidence(r *http.Request, key, method, host string, ev *gate.Evidence) credential.Reason {
+// allEvidence is evidence with a proof of possession, with a key from the query, and with the cookie of a session if there is nothing else.
+func (d *Door) allEvidence(r *http.Request, p *peer, what *asked, ev *gate.Evidence) credential.Reason {
 	reason := d.evidence(r.Header, ev)
+	if ev.DPoP != nil {
+		ev.DPoP = d.proof(r.Header, p, what)
+	}
 	if !d.tokens || reason == credential.AmbiguousEvidence {
 		return reason
 	}
-	if key != "" {
+	if what.key != "" {
 		if ev.Token != "" || reason != credential.OK { // K05: in two places at once
 			return credential.AmbiguousEvidence
 		}
-		ev.Token = key
+		ev.Token = what.key
 		return credential.OK
 	}
 	if ev.Token != "" || reason != credential.OK || r.Header["Cookie"] == nil {
 		return reason
 	}
-	ev.Token, reason = fromCookie(r, method, host)
+	ev.Token, reason = fromCookie(r, what.method, what.host)
 	return reason
 }
 
@@ -108,7 +113,7 @@ func (d *Door) allEvidence(r *http.Request, key, method, host string, ev *gate.E
 const notToken = "?"
 
 // original reads from a proxy's headers what its client attempts.
-func original(h http.Header, access *policy.Access) *answer {
+func original(h http.Header, access *policy.Access, what *asked) *answer {
 	method, uri := h["X-Original-Method"], h["X-Original-Uri"]
 	other, otherURI := h["X-Forwarded-Method"], h["X-Forwarded-Uri"]
 	if len(method)+len(uri) == 0 {
@@ -126,5 +131,6 @@ func original(h http.Header, access *policy.Access) *answer {
 		return badOrigPath
 	}
 	access.Verb, access.Resource = method[0], path
+	what.method, what.path = method[0], escaped
 	return nil
 }

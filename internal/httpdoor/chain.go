@@ -14,17 +14,19 @@ import (
 )
 
 // identify asks who a caller is: a chain or, where there is none, the gate about a token and a certificate.
-// key is what was in the query, where the route allows it; method and host are those that a browser has asked for.
-func (d *Door) identify(r *http.Request, p *peer, chain, key, method, host string, ev *gate.Evidence) (*gate.Identity, gate.Outcome) {
+// What is found in the request is in ev when it returns.
+func (d *Door) identify(r *http.Request, p *peer, chain string, what *asked, ev *gate.Evidence) (*gate.Identity, gate.Outcome) {
 	if chain == "" {
-		return d.authenticate(r, key, method, host, ev)
+		return d.authenticate(r, p, what, ev)
 	}
 	in := &gate.Entrance{Listener: chain, Evidence: *ev, Login: login(r, p, chain, ev.Source)}
-	if reason := d.shown(r, key, method, host, in); reason != credential.OK {
+	reason := d.shown(r, p, what, in)
+	*ev = in.Evidence
+	if reason != credential.OK {
 		return nil, gate.Outcome{Reason: reason}
 	}
 	id, out := d.gate.Enter(r.Context(), in)
-	if out.Reason == credential.OK && r.Header["Cookie"] != nil && !d.agrees(r, id, &in.Evidence) {
+	if out.Reason == credential.OK && r.Header["Cookie"] != nil && !d.agrees(r, id, ev) {
 		return nil, gate.Outcome{Reason: credential.AmbiguousEvidence}
 	}
 	return id, out
@@ -61,12 +63,12 @@ func endOf(a net.Addr) netip.AddrPort {
 
 // shown reads into in what the headers show: what evidence reads, or a user name and a password. With AmbiguousEvidence
 // nothing in it counts.
-func (d *Door) shown(r *http.Request, key, method, host string, in *gate.Entrance) credential.Reason {
+func (d *Door) shown(r *http.Request, p *peer, what *asked, in *gate.Entrance) credential.Reason {
 	auth := r.Header["Authorization"]
 	if len(auth) > 1 { // tokens or not
 		return credential.AmbiguousEvidence
 	}
-	reason := d.allEvidence(r, key, method, host, &in.Evidence)
+	reason := d.allEvidence(r, p, what, &in.Evidence)
 	// What begins like an imported token may as well be a name or a password: the chain finds out.
 	if len(auth) == 1 && !strings.HasPrefix(in.Token, tokenPrefix) && reason != credential.AmbiguousEvidence {
 		if user, password, ok := fromLogin(auth[0]); ok {

@@ -13,13 +13,14 @@ type peer struct {
 	addr    netip.Addr // of the connection; invalid if it has none
 	trusted bool       // a trusted proxy
 	scheme  string
-	leaf    *x509.Certificate // verified client certificate; nil for none
-	guard   *guard            // nil for HTTP/2
-	socket  *socket           // nil in front of Handler alone
+	guard   *guard  // nil for HTTP/2
+	socket  *socket // nil in front of Handler alone
+	// The client's certificate, which is one of the two; see [Door.Certificate].
+	leaf, presented *x509.Certificate
 }
 
 // peerOf finds the peer of a request. Without the door's own listener it is made from what net/http says.
-func peerOf(r *http.Request) *peer {
+func (d *Door) peerOf(r *http.Request) *peer {
 	if p, ok := r.Context().Value(peerKey{}).(*peer); ok {
 		return p
 	}
@@ -28,7 +29,8 @@ func peerOf(r *http.Request) *peer {
 		p.addr = a.Addr().Unmap().WithZone("")
 	}
 	if r.TLS != nil {
-		p.scheme, p.leaf = "https", verifiedLeaf(r.TLS)
+		p.scheme = "https"
+		p.leaf, p.presented, _ = d.classify(r.TLS)
 	}
 	return p
 }
@@ -50,7 +52,7 @@ var errForwarded = errors.New("the client's address cannot be read from X-Forwar
 // Source returns the client's address: the peer's, or behind trusted proxies the right-most
 // address in X-Forwarded-For or Forwarded that is not one of them (H11). It is an error
 // if a trusted proxy sends what cannot be read, or both headers and they disagree.
-func (d *Door) Source(r *http.Request) (netip.Addr, error) { return d.source(r.Header, peerOf(r)) }
+func (d *Door) Source(r *http.Request) (netip.Addr, error) { return d.source(r.Header, d.peerOf(r)) }
 
 func (d *Door) source(h http.Header, p *peer) (netip.Addr, error) {
 	if !d.trustedPeer(p) {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// direct answers questions to /auth on the connection itself, without the
+// direct answers questions to /auth, and forms (directform.go), on the connection itself, without the
 // machinery that net/http spends on each request: a proxy asks them for every
 // request of its own. The handler is the same, and so are its answers.
 //
@@ -24,6 +24,7 @@ type direct struct {
 	request *http.Request // the same for all questions of the connection, but for the header
 	header  http.Header
 	values  [directNames]string // backs the header's slices
+	form    *directForm         // nil until the first one comes
 	answer  directWriter
 	renew   time.Time // when the read deadline is to be set again
 }
@@ -47,19 +48,33 @@ func newDirect(ctx context.Context, d *Door, p *peer) *direct {
 	}
 }
 
-// serve answers head if it is a question, and reports whether it was. The
+// serve answers text if it is a question or a form, and reports whether it was. The
 // error is the connection's. The text of the answer is one write.
-func (x *direct) serve(g *guard, head []byte) (bool, error) {
-	if !bytes.HasPrefix(head, []byte(question)) || bytes.Index(head, []byte("\r\n\r\n")) != len(head)-4 {
+func (x *direct) serve(g *guard, text []byte) (bool, error) {
+	fields, isQuestion := bytes.CutPrefix(text, []byte(question))
+	h, path, rest := x.door.formHandler(text)
+	if !isQuestion && h == nil {
 		return false, nil
 	}
 	x.door.answers.Add(1) // first, so that Shutdown sees it or is seen
 	defer x.door.answers.Add(-1)
-	if x.door.ending.Load() || !x.read(string(head[len(question):len(head)-2])) {
+	switch {
+	case x.door.ending.Load():
 		return false, nil
+	case isQuestion:
+		if end := bytes.Index(fields, []byte("\r\n\r\n")); end < 0 || end != len(fields)-4 || !x.read(string(fields[:end+2])) {
+			return false, nil
+		}
+		x.answer.reset()
+		x.door.forwardAuth(&x.answer, x.request, x.peer)
+	default:
+		if !x.readForm(path, rest) {
+			return false, nil
+		}
+		x.answer.reset()
+		h.ServeHTTP(&x.answer, x.form.request)
+		x.answer.WriteHeader(http.StatusOK) // unless it has
 	}
-	x.answer.reset()
-	x.door.forwardAuth(&x.answer, x.request, x.peer)
 	now := x.door.now()
 	if now.After(x.renew) { // what net/http has set is for the first request, or for the next
 		g.Conn.SetReadDeadline(now.Add(x.door.limits.Idle))
@@ -78,7 +93,7 @@ func (x *direct) read(fields string) bool {
 		var line string
 		line, fields, _ = strings.Cut(fields, "\r\n")
 		name, value, _ := strings.Cut(line, ":")
-		canonical, known := directField(name)
+		canonical, known := fieldOf(&directFields, name)
 		if !known {
 			continue
 		}
@@ -92,10 +107,10 @@ func (x *direct) read(fields string) bool {
 	return true
 }
 
-// directField returns the canonical name of a field that matters, "" for one
+// fieldOf returns the canonical name of a field that matters, "" for one
 // that net/http must handle. The names are compared by length first, as most do not matter.
-func directField(name string) (canonical string, known bool) {
-	for _, f := range directFields[min(len(name), len(directFields)-1)] {
+func fieldOf(t *fields, name string) (canonical string, known bool) {
+	for _, f := range t[min(len(name), len(t)-1)] {
 		if strings.EqualFold(name, f.name) {
 			return f.canonical, true
 		}
@@ -105,20 +120,28 @@ func directField(name string) (canonical string, known bool) {
 
 type namedField struct{ name, canonical string }
 
-// directFields are the fields that matter, by the length of their name.
-var directFields = func() (t [24][]namedField) {
-	for _, name := range []string{
-		"Authorization", "X-Api-Key", "Appkey", "Forwarded", "X-Forwarded-For",
-		"X-Original-Method", "X-Original-Uri", "X-Forwarded-Method", "X-Forwarded-Uri", "X-Forwarded-Host",
-		"Cookie", "Origin", "Sec-Fetch-Site", "User-Agent",
-	} {
+// fields are header fields by the length of their name.
+type fields [24][]namedField
+
+func fieldTable(read, unusual []string) (t fields) {
+	for _, name := range read {
 		t[len(name)] = append(t[len(name)], namedField{name, name})
 	}
-	for _, name := range []string{"Connection", "Expect", "Upgrade", "Content-Length", "Transfer-Encoding", "Te", "Trailer", "X-Request-Id"} {
+	for _, name := range unusual {
 		t[len(name)] = append(t[len(name)], namedField{name, ""})
 	}
 	return t
-}()
+}
+
+// directFields are the fields that matter for a question.
+var directFields = fieldTable(
+	[]string{
+		"Authorization", "X-Api-Key", "Appkey", "Forwarded", "X-Forwarded-For",
+		"X-Original-Method", "X-Original-Uri", "X-Forwarded-Method", "X-Forwarded-Uri", "X-Forwarded-Host",
+		"Cookie", "Origin", "Sec-Fetch-Site", "User-Agent",
+	},
+	[]string{"Connection", "Expect", "Upgrade", "Content-Length", "Transfer-Encoding", "Te", "Trailer", "X-Request-Id", "Dpop"},
+)
 
 // directWriter is the http.ResponseWriter of an answer without net/http.
 type directWriter struct {

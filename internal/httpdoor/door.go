@@ -24,6 +24,7 @@ package httpdoor
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
@@ -44,15 +45,21 @@ type Config struct {
 	// count; without TLS too, everything is refused.
 	TokenAuth bool
 	// TLS makes the door speak HTTPS; nil is plain HTTP. It is cloned. With ClientCAs
-	// a client may present a certificate, which the gate checks at every
-	// handshake, resumed ones included.
+	// a client may present a certificate. If its chain leads there, the gate checks it at every
+	// handshake, resumed ones included; any other one is presented alone; see [Door.Certificate].
 	TLS *tls.Config
 	// TrustedProxies are the peers whose X-Forwarded-For and Forwarded are
 	// believed, and who may ask /auth.
 	TrustedProxies []netip.Prefix
+	// Origins are further origins than the issuer's that clients reach this door by, through trusted proxies that name them in X-Forwarded-Proto and
+	// X-Forwarded-Host: proofs of possession (DPoP) may be made for them.
+	Origins []string
 	// Reserved answers the paths that are not the gateway's, except /auth. It
-	// finds a client's certificate in Request.TLS, and its address by [Door.Source]. Nil: 404.
+	// finds a client's certificate by [Door.Certificate], its proof by [Door.Proof] and its address by [Door.Source]. Nil: 404.
 	Reserved http.Handler
+	// Forms answers those of the reserved paths to which machines post forms all the time, by path, as Reserved would. Such a request is given to it
+	// without net/http if it can be: see direct.go. Its Request.TLS is nil then.
+	Forms map[string]http.Handler
 	// Transport reaches the upstreams; nil for one that suits a gateway. It is
 	// cloned; no proxy of the environment is used and nothing is decompressed.
 	Transport *http.Transport
@@ -70,8 +77,10 @@ type Door struct {
 	gate      *gate.Gate
 	tokens    bool
 	tls       *tls.Config
+	cas       *x509.CertPool // of clients; nil: none is asked for
 	trusted   []netip.Prefix
 	reserved  http.Handler
+	forms     map[string]http.Handler
 	transport *http.Transport
 	limits    Limits
 	log       *slog.Logger
@@ -87,6 +96,8 @@ type Door struct {
 	ending  atomic.Bool   // Shutdown was called
 	answers atomic.Int64  // being given without net/http
 
+	issuer       string   // the origin that clients know
+	origins      []string // others
 	sessions     credential.Sessions
 	queryKeyUsed func(org, credential, principal, route string)
 	notes        keyNotes
@@ -98,9 +109,9 @@ func New(c Config) (*Door, error) {
 		return nil, credential.Errorf(credential.Invalid, "the HTTP door needs a gate")
 	}
 	d := &Door{
-		gate: c.Gate, tokens: c.TokenAuth, trusted: c.TrustedProxies, reserved: c.Reserved,
+		gate: c.Gate, tokens: c.TokenAuth, trusted: c.TrustedProxies, reserved: c.Reserved, forms: c.Forms,
 		limits: c.Limits.orDefault(), log: c.Log, now: c.Now,
-		sessions: c.Sessions, queryKeyUsed: c.QueryKeyUsed,
+		sessions: c.Sessions, queryKeyUsed: c.QueryKeyUsed, issuer: originOf(c.Gate.Issuer()), origins: c.Origins,
 	}
 	if d.now == nil {
 		d.now = time.Now
@@ -126,7 +137,7 @@ func (d *Door) Handler() http.Handler { return d }
 
 // ServeHTTP takes one request.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p := peerOf(r)
+	p := d.peerOf(r)
 	escaped, query := splitTarget(r)
 	if escaped == "/auth" {
 		d.forwardAuth(w, r, p)

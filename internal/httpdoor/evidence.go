@@ -15,10 +15,10 @@ const (
 	maxBasic    = 1024 // base64 characters
 )
 
-// evidence reads into ev what the headers show: Authorization (Bearer, Basic),
+// evidence reads into ev what the headers show: Authorization (Bearer, DPoP, Basic),
 // X-API-Key and appKey. The same token in several places is one; two different
 // ones, or Authorization twice, are ambiguous (H19). A cookie is not a source.
-// With MalformedToken and AmbiguousEvidence nothing in ev counts.
+// With MalformedToken and AmbiguousEvidence nothing in ev counts. If the scheme is DPoP, ev has an empty proof.
 func (d *Door) evidence(h http.Header, ev *gate.Evidence) credential.Reason {
 	if !d.tokens {
 		return credential.OK
@@ -27,7 +27,7 @@ func (d *Door) evidence(h http.Header, ev *gate.Evidence) credential.Reason {
 		if len(auth) > 1 {
 			return credential.AmbiguousEvidence
 		}
-		token, reason := d.fromAuthorization(auth[0])
+		token, reason := d.fromAuthorization(auth[0], ev)
 		if reason == credential.MalformedToken && len(h["X-Api-Key"])+len(h["Appkey"]) > 0 {
 			return credential.AmbiguousEvidence
 		}
@@ -65,11 +65,15 @@ func add(ev *gate.Evidence, token string) credential.Reason {
 
 // fromAuthorization returns the token of an Authorization header. Another
 // scheme is a credential, too, only not one of ours.
-func (d *Door) fromAuthorization(v string) (string, credential.Reason) {
+func (d *Door) fromAuthorization(v string, ev *gate.Evidence) (string, credential.Reason) {
 	scheme, rest, _ := strings.Cut(v, " ")
 	rest = strings.Trim(rest, " ")
+	bound := strings.EqualFold(scheme, "DPoP")
+	if bound {
+		ev.DPoP = &gate.DPoP{}
+	}
 	switch {
-	case strings.EqualFold(scheme, "Bearer"):
+	case bound, strings.EqualFold(scheme, "Bearer"):
 		if rest == "" {
 			return "", credential.MalformedToken
 		}

@@ -113,9 +113,10 @@ func (d *Door) gateway(w http.ResponseWriter, r *http.Request, p *peer, t target
 	f := &flight{door: d, w: w, peer: p, target: t, query: t.query, source: source, chain: d.gate.PathChain(t.path)}
 	f.access = policy.Access{Proto: policy.HTTP, Verb: r.Method, Resource: t.path, Source: source}
 	up := d.upstreamOf(t.path) // who is not known is refused in the same way, whatever it is
-	ev := gate.Evidence{Certificate: p.leaf, Source: source, Door: doorName, Route: up.name()}
-	id, out := d.identify(r, p, f.chain, t.key, r.Method, r.Host, &ev)
+	ev := gate.Evidence{Certificate: p.leaf, Presented: p.presented, Source: source, Door: doorName, Route: up.name()}
+	id, out := d.identify(r, p, f.chain, &asked{method: r.Method, host: r.Host, path: t.escaped, key: t.key}, &ev)
 	setRateLimit(w.Header(), &out)
+	d.giveNonce(w.Header(), &ev)
 	if out.Reason == credential.OK {
 		out.Reason = d.gate.Authorize(id, &f.access).Reason
 	}
@@ -124,7 +125,7 @@ func (d *Door) gateway(w http.ResponseWriter, r *http.Request, p *peer, t target
 		d.noteQueryKey(id, up.prefix, source) // whatever the rules say: it stood in the URL
 	}
 	if out.Reason != credential.OK {
-		a := d.refuseFor(w, r, d.answersAt(r, byClass[:], f.chain), out)
+		a := d.refuseFor(w, r, d.answersAt(r, byClass[:], f.chain, &ev, out.Reason), out)
 		d.logRequest(r, t.path, a.status, id, source)
 		return
 	}
@@ -138,17 +139,17 @@ func (d *Door) gateway(w http.ResponseWriter, r *http.Request, p *peer, t target
 		d.logRequest(r, t.path, http.StatusSeeOther, id, source)
 		return
 	}
-	d.forward(w, r, f)
+	d.forward(w, r, f, &ev)
 }
 
 // forward passes the request on, under watch.
-func (d *Door) forward(w http.ResponseWriter, r *http.Request, f *flight) {
+func (d *Door) forward(w http.ResponseWriter, r *http.Request, f *flight, ev *gate.Evidence) {
 	if max := d.limits.MaxBody; r.ContentLength > max {
 		d.refuse(w, r, bodyTooLarge)
 		return
 	}
 	if reason := d.introduce(&f.intro, f.id); reason != credential.OK {
-		d.refuseFor(w, r, d.answersAt(r, byClass[:], f.chain), gate.Outcome{Reason: reason})
+		d.refuseFor(w, r, d.answersAt(r, byClass[:], f.chain, ev, reason), gate.Outcome{Reason: reason})
 		return
 	}
 	kind := "request"
@@ -161,7 +162,7 @@ func (d *Door) forward(w http.ResponseWriter, r *http.Request, f *flight) {
 	f.Context, f.cancel = context.WithCancel(r.Context())
 	if reason := f.begin(kind); reason != credential.OK {
 		f.cancel()
-		d.refuseFor(w, r, d.answersAt(r, byClass[:], f.chain), gate.Outcome{Reason: reason})
+		d.refuseFor(w, r, d.answersAt(r, byClass[:], f.chain, ev, reason), gate.Outcome{Reason: reason})
 		return
 	}
 	defer f.end()
@@ -217,6 +218,9 @@ func (d *Door) answered(resp *http.Response) error {
 	f := flightOf(resp.Request.Context())
 	f.status = resp.StatusCode
 	keepCookies(resp.Header)
+	if f.w.Header()[hNonce] != nil { // an upstream never sees a proof: what it says of nonces is about others
+		delete(resp.Header, hNonce)
+	}
 	f.moveRateLimit(resp.Header)
 	if mediaType, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";"); strings.EqualFold(strings.TrimSpace(mediaType), "text/event-stream") {
 		return f.becomeStream()

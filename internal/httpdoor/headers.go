@@ -144,7 +144,7 @@ const longestOurs = 32
 // x_principal and X.Principal are the same header.
 func isOurs(name string) bool {
 	switch name[0] | 0x20 {
-	case 'x', 'a', 'f', 'r', 'c', 'h', 't', 'p':
+	case 'x', 'a', 'd', 'f', 'r', 'c', 'h', 't', 'p':
 	default:
 		return false
 	}
@@ -167,7 +167,7 @@ func isOurs(name string) bool {
 // isOursNormal takes a normalised name; odd says that it was written with something else than "-".
 func isOursNormal(name string, odd bool) bool {
 	switch name {
-	case "authorization", "x-api-key", "appkey",
+	case "authorization", "x-api-key", "appkey", "dpop",
 		"x-principal", "x-scopes", "x-remote-user", "remote-user",
 		"forwarded", "x-real-ip", "x-rewrite-url",
 		"true-client-ip", "x-client-ip", "client-ip", "x-cluster-client-ip", "cf-connecting-ip", // believed as x-real-ip is

@@ -26,7 +26,7 @@ func (d *Door) logRequest(r *http.Request, path string, status int, id *gate.Ide
 		who, with = id.Principal, id.Credential
 	}
 	if !source.IsValid() {
-		source = peerOf(r).addr
+		source = d.peerOf(r).addr
 	}
 	d.log.LogAttrs(r.Context(), slog.LevelDebug, "request",
 		slog.String("method", r.Method), slog.String("path", path), slog.Int("status", status),

@@ -99,13 +99,19 @@ var authByClass = [...]*answer{
 	credential.CannotKnow:     cannotKnow,
 }
 
-// answersAt returns what a table says about paths that a chain decides about; "" for none.
-func (d *Door) answersAt(r *http.Request, table []*answer, chain string) []*answer {
-	if !isGit(r) && (chain == "" || !d.gate.TakesPasswords(chain)) {
+// answersAt returns what a table says about paths that a chain decides about, "" for none, to whoever has shown ev and is refused for a reason.
+func (d *Door) answersAt(r *http.Request, table []*answer, chain string, ev *gate.Evidence, why credential.Reason) []*answer {
+	invalid := invalidLogin
+	switch {
+	case ev.DPoP != nil:
+		invalid = invalidWith(why)
+	case why == credential.ProofMissing:
+		invalid = showProof
+	case !isGit(r) && (chain == "" || !d.gate.TakesPasswords(chain)):
 		return table
 	}
 	table = slices.Clone(table)
-	table[credential.InvalidToken] = invalidLogin
+	table[credential.InvalidToken] = invalid
 	return table
 }
 

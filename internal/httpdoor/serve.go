@@ -3,7 +3,6 @@ package httpdoor
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -30,49 +29,6 @@ func (d *Door) newServer() *http.Server {
 		ErrorLog:                     d.serverLog(),
 		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: 100, MaxReadFrameSize: 16 << 10},
 	}
-}
-
-// tlsConfig adds the gate to a TLS configuration. VerifyConnection runs on
-// resumed sessions as well, unlike VerifyPeerCertificate (X08).
-func (d *Door) tlsConfig(c *tls.Config) *tls.Config {
-	if c == nil {
-		return nil
-	}
-	c = c.Clone()
-	if len(c.NextProtos) == 0 {
-		c.NextProtos = []string{"h2", "http/1.1"}
-	}
-	if c.MinVersion == 0 {
-		c.MinVersion = tls.VersionTLS12
-	}
-	if c.ClientCAs != nil && c.ClientAuth < tls.VerifyClientCertIfGiven {
-		c.ClientAuth = tls.VerifyClientCertIfGiven
-	}
-	before := c.VerifyConnection
-	c.VerifyConnection = func(cs tls.ConnectionState) error {
-		if before != nil {
-			if err := before(cs); err != nil {
-				return err
-			}
-		}
-		leaf := verifiedLeaf(&cs)
-		if leaf == nil {
-			return nil
-		}
-		if r := d.gate.CheckCertificate(context.Background(), leaf); r != credential.OK {
-			return errors.New("client certificate is not accepted")
-		}
-		return nil
-	}
-	return c
-}
-
-// verifiedLeaf returns the client's certificate if TLS has verified its chain.
-func verifiedLeaf(cs *tls.ConnectionState) *x509.Certificate {
-	if cs == nil || len(cs.PeerCertificates) == 0 || len(cs.VerifiedChains) == 0 {
-		return nil
-	}
-	return cs.PeerCertificates[0]
 }
 
 // Serve accepts connections of ln until Shutdown, and then returns nil; or
@@ -179,8 +135,9 @@ func (in *incoming) handshake(ctx context.Context, s *socket) {
 	}
 	s.SetDeadline(time.Time{})
 	state := c.ConnectionState()
-	s.peer.scheme, s.peer.leaf = "https", verifiedLeaf(&state)
-	if !s.watchCertificate(ctx) {
+	s.peer.scheme = "https"
+	var err error
+	if s.peer.leaf, s.peer.presented, err = d.classify(&state); err != nil || !s.watchCertificate(ctx) {
 		s.Close()
 		return
 	}

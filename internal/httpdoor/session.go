@@ -86,7 +86,7 @@ func (d *Door) agrees(r *http.Request, id *gate.Identity, ev *gate.Evidence) boo
 		return ok
 	}
 	beside := *ev
-	beside.Token, beside.Certificate = token, nil
+	beside.Token, beside.Certificate, beside.Presented, beside.DPoP = token, nil, nil, nil
 	v := d.gate.Verify(r.Context(), id.Org, &beside, nil, false)
 	return v.Reason != credential.OK || v.Identity.Credential == id.Credential
 }
@@ -116,10 +116,10 @@ func wantsSession(h http.Header, query string) bool {
 }
 
 // beginSession makes a session for a key that was proven and sets its cookie. If there can be none the request goes on without:
-// it has the key. It reports whether the browser was sent to the key's home instead of being answered.
+// it has the key. An access token makes nothing that could outlive it (J26). It reports whether the browser was sent to the key's home instead of being answered.
 func (d *Door) beginSession(w http.ResponseWriter, r *http.Request, f *flight) (sent bool) {
 	id := f.id
-	if d.sessions == nil || id.Kind != credential.AppKey || id.Session() != "" || !wantsSession(r.Header, f.query) {
+	if d.sessions == nil || id.Kind != credential.AppKey || id.Session() != "" || id.AccessToken() != "" || !wantsSession(r.Header, f.query) {
 		return false
 	}
 	began, err := d.sessions.BeginSession(r.Context(), credential.SessionOf{

@@ -1,6 +1,6 @@
 // Package intake is what doors do with connections before they know who is
 // there: it accepts them, gives each source its share of seats, remembers who
-// failed too often, and learns from a proxy whose connection it is. It knows no
+// failed too often, learns from a proxy whose connection it is, and says what a client's certificate is. It knows no
 // protocol but that of PROXY headers, and no credential.
 //
 //	err := intake.Loop(ctx, ln, log, func(c net.Conn) {

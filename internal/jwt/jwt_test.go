@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/hmac"
 	"crypto/rand"
@@ -22,7 +21,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
@@ -32,6 +30,8 @@ import (
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 const typ = "identity+jwt"
+
+var only = []string{typ}
 
 type claims map[string]any
 
@@ -81,7 +81,7 @@ func b64(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s
 func forge(t testing.TB, s *Signer, header, payload string) string {
 	t.Helper()
 	input := b64(header) + "." + b64(payload)
-	sig, err := s.sign([]byte(input))
+	sig, err := s.alg.sign(s.key, []byte(input))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,69 +108,28 @@ func refused(t *testing.T, err error, says string) {
 	}
 }
 
+// refusedAs is refused, of a class, for those who have to act on it.
+func refusedAs(t *testing.T, err, class error, says string) {
+	t.Helper()
+	refused(t, err, says)
+	for _, c := range []error{ErrForm, ErrKey, ErrSignature, ErrClaims} {
+		if errors.Is(err, c) != (c == class) {
+			t.Errorf("%q is of the class %q: %v", err, c, errors.Is(err, c))
+		}
+	}
+}
+
 func TestWhatIsSignedIsAccepted(t *testing.T) {
 	key := newKey(t)
 	s := newSigner(t, key)
 	token := sign(t, s, typ, good())
-	got, err := Verify(token, keysOf(t, newKey(t).Public(), key.Public()), Want{Typ: typ}, noon)
+	got, err := Verify(token, keysOf(t, newKey(t).Public(), key.Public()), Want{Types: only}, noon)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(payload(t, good()), string(got)); diff != "" {
 		t.Error(diff)
 	}
-}
-
-// The same answers from another implementation: go-jose's verifier.
-func TestAnotherImplementationAcceptsToo(t *testing.T) {
-	key := newKey(t)
-	s := newSigner(t, key)
-	set, err := Set(key.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var jwks jose.JSONWebKeySet
-	if err := json.Unmarshal(set, &jwks); err != nil {
-		t.Fatal(err)
-	}
-	for range 300 { // so that numbers of 31 octets occur in signatures
-		token := sign(t, s, typ, good())
-		parsed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256})
-		if err != nil {
-			t.Fatal(err)
-		}
-		header := parsed.Signatures[0].Header
-		if header.KeyID != s.KeyID() || header.Algorithm != "ES256" || header.ExtraHeaders["typ"] != typ {
-			t.Fatalf("header is %+v", header)
-		}
-		got, err := parsed.Verify(jwks.Key(header.KeyID)[0])
-		if err != nil || string(got) != payload(t, good()) {
-			t.Fatalf("payload %s, %v", got, err)
-		}
-	}
-}
-
-// RFC 7515 appendix A.3: a token of ES256, and the key that signed it.
-func TestTheExampleOfTheRFC(t *testing.T) {
-	const (
-		token = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ." +
-			"DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q"
-		jwk = `{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","kid":"rfc"}`
-	)
-	keys, err := ParseSet([]byte(`{"keys":[` + jwk + `]}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	input, sig := token[:strings.LastIndexByte(token, '.')], token[strings.LastIndexByte(token, '.')+1:]
-	if !signed(keys["rfc"], input, sig) {
-		t.Error("the signature is not accepted")
-	}
-	if signed(keys["rfc"], input+"x", sig) {
-		t.Error("the signature of another text is accepted")
-	}
-	// It has neither typ nor kid, so as a whole it is not for us.
-	_, err = Verify(token, keys, Want{Typ: typ}, time.Unix(1300819370, 0))
-	refused(t, err, "typ")
 }
 
 func TestTheKeyIDIsTheThumbprint(t *testing.T) {
@@ -226,16 +185,14 @@ func TestTheSetHoldsNoPrivatePart(t *testing.T) { // J14
 	}
 }
 
-func TestOnlyAP256KeySigns(t *testing.T) {
-	_, ed, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+func TestNoOtherKeySigns(t *testing.T) {
 	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, k := range []crypto.Signer{ed, p384} {
+	n, _ := rand.Prime(rand.Reader, 1024) // a key of that size is not made by the standard library any more
+	weak := &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: n, E: 65537}}
+	for _, k := range []crypto.Signer{p384, weak} {
 		if _, err := NewSigner(k); err == nil {
 			t.Errorf("%T is taken", k)
 		}
@@ -274,10 +231,10 @@ func TestAForgedAlgorithmIsRefused(t *testing.T) { // J01, J02
 	header := func(alg string) string { return fmt.Sprintf(`{"alg":%s,"kid":%q,"typ":%q}`, alg, s.KeyID(), typ) }
 	for _, alg := range []string{`"none"`, `"None"`, `"nOnE"`, `"NONE"`, `""`, `null`, `["ES256"]`, `"es256"`, `"ES256 "`, `"ES384"`, `"RS256"`, `"HS256"`} {
 		input := b64(header(alg)) + "." + b64(payload(t, good()))
-		_, err := Verify(input+".", keys, Want{Typ: typ}, noon)
+		_, err := Verify(input+".", keys, Want{Types: only}, noon)
 		refused(t, err, "algorithm")
 		// The signature is right: the algorithm alone is what refuses it.
-		_, err = Verify(forge(t, s, header(alg), payload(t, good())), keys, Want{Typ: typ}, noon)
+		_, err = Verify(forge(t, s, header(alg), payload(t, good())), keys, Want{Types: only}, noon)
 		refused(t, err, "algorithm")
 	}
 	public := map[string][]byte{"DER": der, "PEM": pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})}
@@ -285,13 +242,13 @@ func TestAForgedAlgorithmIsRefused(t *testing.T) { // J01, J02
 		input := b64(header(`"HS256"`)) + "." + b64(payload(t, good()))
 		mac := hmac.New(sha256.New, secret)
 		mac.Write([]byte(input))
-		_, err := Verify(input+"."+base64.RawURLEncoding.EncodeToString(mac.Sum(nil)), keys, Want{Typ: typ}, noon)
+		_, err := Verify(input+"."+base64.RawURLEncoding.EncodeToString(mac.Sum(nil)), keys, Want{Types: only}, noon)
 		if refused(t, err, "algorithm"); t.Failed() {
 			t.Fatalf("HMAC with the public key as %s", name)
 		}
 	}
 	// Without any signature, under the right algorithm.
-	_, err = Verify(b64(header(`"ES256"`))+"."+b64(payload(t, good()))+".", keys, Want{Typ: typ}, noon)
+	_, err = Verify(b64(header(`"ES256"`))+"."+b64(payload(t, good()))+".", keys, Want{Types: only}, noon)
 	refused(t, err, "signature")
 }
 
@@ -308,10 +265,11 @@ func TestAHeaderCannotLeadElsewhere(t *testing.T) { // J03, J04, J05
 	tests := []struct{ name, header, says string }{
 		{"as it should be", `{` + base + kid + `}`, ""},
 		{"jku, x5u, x5c are not looked at", `{` + base + kid + `,"jku":"http://127.0.0.1:1/x","x5u":"http://127.0.0.1:1/x","x5c":["x"]}`, ""},
-		{"no kid", `{` + base + `}`, "key is unknown"},
+		{"no kid", `{` + base + `}`, ""},
+		{"empty kid", `{` + base + `,"kid":""}`, "kid is empty"},
 		{"kid of a file", `{` + base + `,"kid":"../../dev/null"}`, "key is unknown"},
 		{"kid with SQL", `{` + base + `,"kid":"' or 1=1 --"}`, "key is unknown"},
-		{"kid that is no string", `{` + base + `,"kid":{}}`, "key is unknown"},
+		{"kid that is no string", `{` + base + `,"kid":{}}`, "kid is not a string"},
 		{"crit", `{` + base + kid + `,"crit":["b64"],"b64":true}`, "crit"},
 		{"empty crit", `{` + base + kid + `,"crit":[]}`, "crit"},
 		{"alg twice", `{` + base + kid + `,"alg":"ES256"}`, "twice"},
@@ -325,7 +283,7 @@ func TestAHeaderCannotLeadElsewhere(t *testing.T) { // J03, J04, J05
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := Verify(forge(t, s, test.header, payload(t, good())), keys, Want{Typ: typ}, noon)
+			_, err := Verify(forge(t, s, test.header, payload(t, good())), keys, Want{Types: only}, noon)
 			if test.says == "" {
 				if err != nil {
 					t.Error(err)
@@ -336,18 +294,18 @@ func TestAHeaderCannotLeadElsewhere(t *testing.T) { // J03, J04, J05
 		})
 	}
 	// J04: the key that a token brings along does not make its signature a right one.
-	_, err = Verify(forge(t, newSigner(t, thief), `{`+base+kid+`,"jwk":`+jwk+`}`, payload(t, good())), keys, Want{Typ: typ}, noon)
+	_, err = Verify(forge(t, newSigner(t, thief), `{`+base+kid+`,"jwk":`+jwk+`}`, payload(t, good())), keys, Want{Types: only}, noon)
 	refused(t, err, "wrong signature")
 }
 
 func TestOnlyTheExpectedTypIsAccepted(t *testing.T) { // J09
 	key := newKey(t)
 	s, keys := newSigner(t, key), keysOf(t, key.Public())
-	for _, other := range []string{"JWT", "at+jwt", "dpop+jwt", "Identity+jwt", "identity"} {
-		_, err := Verify(sign(t, s, other, good()), keys, Want{Typ: typ}, noon)
+	for _, other := range []string{"JWT", "at+jwt", "dpop+jwt", "identity", "identity+jwt-x"} {
+		_, err := Verify(sign(t, s, other, good()), keys, Want{Types: only}, noon)
 		refused(t, err, "typ")
 	}
-	_, err := Verify(forge(t, s, fmt.Sprintf(`{"alg":"ES256","kid":%q}`, s.KeyID()), payload(t, good())), keys, Want{Typ: typ}, noon)
+	_, err := Verify(forge(t, s, fmt.Sprintf(`{"alg":"ES256","kid":%q}`, s.KeyID()), payload(t, good())), keys, Want{Types: only}, noon)
 	refused(t, err, "typ")
 	_, err = Verify(forge(t, s, fmt.Sprintf(`{"alg":"ES256","kid":%q}`, s.KeyID()), payload(t, good())), keys, Want{}, noon)
 	refused(t, err, "must name a typ")
@@ -381,11 +339,11 @@ func TestTimesAreCheckedToTheSecond(t *testing.T) { // J06, J07
 		{"iat just within the leeway", claims{"exp": at(time.Hour), "iat": at(leeway)}, ""},
 		{"iat just outside", claims{"exp": at(time.Hour), "iat": at(leeway + time.Second)}, "iat is in the future"},
 		{"iat is a string", claims{"exp": at(time.Hour), "iat": "now"}, "iat is not a number"},
-		{"EXP is another claim", claims{"EXP": at(time.Hour)}, "no exp"},
+		{"EXP is another claim", claims{"exp": at(-time.Hour), "EXP": at(time.Hour)}, "another case"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := Verify(sign(t, s, typ, test.c), keys, Want{Typ: typ, Leeway: leeway}, noon)
+			_, err := Verify(sign(t, s, typ, test.c), keys, Want{Types: only, Leeway: leeway}, noon)
 			if test.says == "" {
 				if err != nil {
 					t.Error(err)
@@ -396,11 +354,11 @@ func TestTimesAreCheckedToTheSecond(t *testing.T) { // J06, J07
 		})
 	}
 	for _, bad := range []time.Duration{-1, time.Minute + 1} {
-		_, err := Verify(sign(t, s, typ, good()), keys, Want{Typ: typ, Leeway: bad}, noon)
+		_, err := Verify(sign(t, s, typ, good()), keys, Want{Types: only, Leeway: bad}, noon)
 		refused(t, err, "leeway")
 	}
 	// J05: of two members of one name, parsers differ in which they take.
-	_, err := Verify(forge(t, s, fmt.Sprintf(`{"alg":"ES256","kid":%q,"typ":%q}`, s.KeyID(), typ), `{"exp":1,"exp":99999999999}`), keys, Want{Typ: typ}, noon)
+	_, err := Verify(forge(t, s, fmt.Sprintf(`{"alg":"ES256","kid":%q,"typ":%q}`, s.KeyID(), typ), `{"exp":1,"exp":99999999999}`), keys, Want{Types: only}, noon)
 	refused(t, err, "twice")
 }
 
@@ -431,7 +389,11 @@ func TestOnlyTheRightAudienceAndIssuer(t *testing.T) { // J08
 			if test.aud != nil {
 				c["aud"] = test.aud
 			}
-			_, err := Verify(sign(t, s, typ, c), keys, Want{Typ: typ, Audience: test.want}, noon)
+			var audiences []string
+			if test.want != "" {
+				audiences = []string{"other", test.want}
+			}
+			_, err := Verify(sign(t, s, typ, c), keys, Want{Types: only, Audiences: audiences}, noon)
 			if test.says == "" {
 				if err != nil {
 					t.Error(err)
@@ -442,10 +404,10 @@ func TestOnlyTheRightAudienceAndIssuer(t *testing.T) { // J08
 		})
 	}
 	c := good()
-	_, err := Verify(sign(t, s, typ, c), keys, Want{Typ: typ, Issuer: "cardea"}, noon)
+	_, err := Verify(sign(t, s, typ, c), keys, Want{Types: only, Issuer: "cardea"}, noon)
 	refused(t, err, "issuer")
 	c["iss"] = "cardea"
-	if _, err := Verify(sign(t, s, typ, c), keys, Want{Typ: typ, Issuer: "cardea"}, noon); err != nil {
+	if _, err := Verify(sign(t, s, typ, c), keys, Want{Types: only, Issuer: "cardea"}, noon); err != nil {
 		t.Error(err)
 	}
 }
@@ -460,14 +422,14 @@ func TestATokenHasOneForm(t *testing.T) {
 		if c == token[i] {
 			return
 		}
-		if _, err := Verify(token[:i]+string([]byte{c})+token[i+1:], keys, Want{Typ: typ}, noon); err == nil {
+		if _, err := Verify(token[:i]+string([]byte{c})+token[i+1:], keys, Want{Types: only}, noon); err == nil {
 			t.Fatalf("accepted with %q at %d", c, i)
 		}
 	})
 	// The last letter stands for two bits only: fifteen others would mean the same to a decoder that is not strict.
 	for c := range byte(128) {
 		last := len(token) - 1
-		if _, err := Verify(token[:last]+string(c), keys, Want{Typ: typ}, noon); err == nil && c != token[last] {
+		if _, err := Verify(token[:last]+string(c), keys, Want{Types: only}, noon); err == nil && c != token[last] {
 			t.Errorf("accepted with %q in the place of %q at the end", c, token[last])
 		}
 	}
@@ -487,7 +449,7 @@ func TestATokenHasOneForm(t *testing.T) {
 		"ASN.1":         parts[0] + "." + parts[1] + "." + derSignature(t, key, parts[0]+"."+parts[1]),
 		"other payload": parts[0] + "." + b64(`{"sub":"admin","exp":99999999999}`) + "." + parts[2],
 	} {
-		if _, err := Verify(other, keys, Want{Typ: typ}, noon); credential.KindOf(err) != credential.Invalid {
+		if _, err := Verify(other, keys, Want{Types: only}, noon); credential.KindOf(err) != credential.Invalid {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -509,110 +471,10 @@ func TestALongTokenIsRefusedBeforeItIsRead(t *testing.T) { // J11
 	c := good()
 	c["pad"] = strings.Repeat("x", maxToken)
 	long := sign(t, s, typ, c)
-	_, err := Verify(long, keys, Want{Typ: typ}, noon)
+	_, err := Verify(long, keys, Want{Types: only}, noon)
 	refused(t, err, "longer than 8192 bytes")
 	huge := strings.Repeat(long, 1000)
-	if n := testing.AllocsPerRun(10, func() { Verify(huge, keys, Want{Typ: typ}, noon) }); n > 10 {
+	if n := testing.AllocsPerRun(10, func() { Verify(huge, keys, Want{Types: only}, noon) }); n > 10 {
 		t.Errorf("%v allocations for a token of %d bytes", n, len(huge))
-	}
-}
-
-func TestASetIsReadWithoutWhatIsNotForUs(t *testing.T) {
-	key := newKey(t)
-	mine, err := Set(key.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var set map[string][]json.RawMessage
-	if err := json.Unmarshal(mine, &set); err != nil {
-		t.Fatal(err)
-	}
-	secret, err := json.Marshal(jose.JSONWebKey{Key: []byte("secret"), KeyID: "oct", Algorithm: "HS256"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := json.Marshal(jose.JSONWebKey{Key: newKey(t), KeyID: "private"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	enc, err := json.Marshal(jose.JSONWebKey{Key: newKey(t).Public(), KeyID: "enc", Use: "enc"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	bits, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rsaKey, err := json.Marshal(jose.JSONWebKey{Key: bits.Public(), KeyID: "rsa"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	set["keys"] = append(set["keys"], secret, private, enc, rsaKey, json.RawMessage(`{"kty":"none"}`), json.RawMessage(`7`))
-	text, err := json.Marshal(set)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keys, err := ParseSet(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(keys) != 1 || keys[newSigner(t, key).KeyID()] == nil {
-		t.Errorf("keys are %v", keys)
-	}
-	for _, bad := range []string{"", "[]", "{}", `{"keys":null}`, `{"keys":{}}`, "<html>", strings.Repeat(" ", maxSet) + `{"keys":[]}`} {
-		_, err := ParseSet([]byte(bad))
-		refused(t, err, "JWK set")
-	}
-}
-
-func FuzzVerify(f *testing.F) {
-	key := newKey(f)
-	s, keys := newSigner(f, key), keysOf(f, key.Public())
-	token := sign(f, s, typ, good())
-	f.Add(token)
-	f.Add(strings.Replace(token, ".", "..", 1))
-	f.Add(b64(`{"alg":"none"}`) + "." + b64(`{}`) + ".")
-	f.Add(forge(f, s, fmt.Sprintf(`{"alg":"ES256","kid":%q,"typ":%q}`, s.KeyID(), typ), `{"exp":1e308,"aud":[[]]}`))
-	f.Fuzz(func(t *testing.T, other string) {
-		got, err := Verify(other, keys, Want{Typ: typ}, noon)
-		if err == nil && other != token {
-			t.Errorf("accepted %q: %s", other, got)
-		}
-		if err != nil && (got != nil || credential.KindOf(err) != credential.Invalid) {
-			t.Errorf("%s, %v", got, err)
-		}
-		// The parsers behind the signature get what an attacker who has none cannot send.
-		head, rest, _ := strings.Cut(other, ".")
-		if m, err := object(head); err == nil {
-			_, _ = m.key(keys, typ)
-		}
-		if m, err := object(rest); err == nil {
-			_ = m.check(Want{Typ: typ, Audience: "x", Issuer: "y"}, noon)
-		}
-	})
-}
-
-func BenchmarkSign(b *testing.B) {
-	s := newSigner(b, newKey(b))
-	c := struct {
-		Sub string `json:"sub"`
-		Exp int64  `json:"exp"`
-	}{"pump-1", noon.Unix()}
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := s.Sign(typ, c); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkBareSignature(b *testing.B) {
-	key := newKey(b)
-	sum := sha256.Sum256([]byte("x"))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := key.Sign(rand.Reader, sum[:], crypto.SHA256); err != nil {
-			b.Fatal(err)
-		}
 	}
 }

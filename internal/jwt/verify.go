@@ -1,267 +1,285 @@
 package jwt
 
 import (
-	"bytes"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"math/big"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
-
-	"github.com/go-jose/go-jose/v4"
 
 	"cardea/internal/credential"
 )
 
 const (
-	maxToken  = 8 << 10   // octets; longer ones are not parsed (J11)
-	maxSet    = 256 << 10 // octets of a JWK set
+	maxToken  = 8 << 10 // octets; longer ones are not parsed (J11)
 	maxLeeway = time.Minute
 )
 
-// Keys are public keys by their kid.
-type Keys map[string]*ecdsa.PublicKey
+// What is wrong with a token, for [errors.Is]. All are of kind Invalid.
+var (
+	ErrForm      = errors.New("not a JWT that is read here")
+	ErrKey       = errors.New("none of the keys is known to be the signer's") // perhaps a newer set has it
+	ErrSignature = errors.New("wrong signature")
+	ErrClaims    = errors.New("wrong claims") // or a wrong typ
+)
 
-// NewKeys returns Keys by their RFC 7638 thumbprints, as [NewSigner] names them.
-func NewKeys(keys ...crypto.PublicKey) (Keys, error) {
-	out := Keys{}
-	for _, k := range keys {
-		jwk, err := publicJWK(k)
-		if err != nil {
-			return nil, err
-		}
-		out[jwk.KeyID] = jwk.Key.(*ecdsa.PublicKey)
-	}
-	return out, nil
+// refusal is an error of one of these classes, whose own text says which rule was broken. It holds nothing of the token.
+type refusal struct {
+	said  *credential.Error
+	class error
 }
 
-// ParseSet reads a JWK set (RFC 7517) and keeps its P-256 signing keys. Keys of other kinds, and those without a kid,
-// are left out, as section 5 has it. Error: Invalid.
-func ParseSet(text []byte) (Keys, error) {
-	if len(text) > maxSet {
-		return nil, credential.Errorf(credential.Invalid, "the JWK set is longer than %d bytes", maxSet)
-	}
-	var set struct {
-		Keys []json.RawMessage `json:"keys"`
-	}
-	if err := json.Unmarshal(text, &set); err != nil || set.Keys == nil {
-		return nil, credential.Errorf(credential.Invalid, "not a JWK set: a JSON object with the member \"keys\" is expected")
-	}
-	out := Keys{}
-	for _, raw := range set.Keys {
-		var k jose.JSONWebKey
-		if k.UnmarshalJSON(raw) != nil || k.KeyID == "" ||
-			k.Algorithm != "" && k.Algorithm != alg || k.Use != "" && k.Use != "sig" {
-			continue
-		}
-		if _, err := publicJWK(k.Key); err == nil {
-			out[k.KeyID] = k.Key.(*ecdsa.PublicKey)
-		}
-	}
-	return out, nil
+func (r refusal) Error() string   { return r.said.Error() }
+func (r refusal) Unwrap() []error { return []error{r.said, r.class} }
+
+func refuse(class error, format string, args ...any) error {
+	return refusal{credential.Errorf(credential.Invalid, "JWT refused: "+format, args...), class}
 }
 
 // Want says what a token must be to be accepted.
 type Want struct {
-	Typ      string        // required, compared exactly (J09)
-	Issuer   string        // "" accepts any
-	Audience string        // one of the token's aud; "" accepts only a token that names none (J08)
-	Leeway   time.Duration // for clocks that differ; at most a minute (J07)
+	// Types are the values that typ may have; "" is a token without one. At least one is needed (J09). Compared without regard to case
+	// and to "application/" before it (RFC 7515 section 4.1.9).
+	Types       []string
+	Issuer      string        // "" accepts any
+	Audiences   []string      // one of these must be among the token's aud; none accepts only a token that has no aud (J08)
+	AnyAudience bool          // aud is not looked at, and the caller does it
+	Algs        []string      // that are accepted; none: all of [Algs]
+	Leeway      time.Duration // for clocks that differ; at most a minute (J07)
+}
+
+// Unverified is a token of the right form whose signature nobody has looked at: it serves to find the keys of whom it claims
+// to be from.
+type Unverified struct {
+	Alg     string
+	KeyID   string // "" if it has none
+	Typ     string // as it stands there; "" if it has none
+	Issuer  string // "" if it is not there or no text, as the next
+	Subject string
+	Claims  json.RawMessage
+
+	token  compact
+	claims members
+}
+
+// Read reads a token as strictly as [Verify], and checks neither signature nor claims. Error: ErrForm.
+func Read(token string) (Unverified, error) {
+	t, err := parse(token)
+	if err != nil {
+		return Unverified{}, err
+	}
+	text, claims, err := t.readClaims()
+	if err != nil {
+		return Unverified{}, err
+	}
+	return Unverified{
+		Alg: t.alg.name, KeyID: t.kid, Typ: t.typ, Issuer: claims.text("iss"), Subject: claims.text("sub"), Claims: text,
+		token: t, claims: claims,
+	}, nil
+}
+
+// Verify is [Verify] of the token that was read.
+func (u *Unverified) Verify(keys Keys, want Want, now time.Time) error {
+	if err := u.token.verify(keys, want); err != nil {
+		return err
+	}
+	return u.claims.check(want, now)
 }
 
 // Verify checks a token's form, algorithm, key, signature, typ and times, and returns its claims.
-// exp is required; nbf and iat, if there, must not be in the future (J06). The error is of kind Invalid; its
-// text is for logs, and a door says only that the token is invalid.
+// exp is required; nbf and iat, if there, must not be in the future (J06). The error is of kind Invalid, and of one of the classes
+// of this package; its text is for logs, and a door says only that the token is invalid.
+//
+// In the claims each name occurs once, and none of the well-known ones in another case, which encoding/json would take for it.
 func Verify(token string, keys Keys, want Want, now time.Time) (json.RawMessage, error) {
-	claims, err := verify(token, keys, want, now)
-	if err != nil {
-		return nil, credential.Errorf(credential.Invalid, "JWT refused: %v", err)
-	}
-	return claims, nil
-}
-
-func verify(token string, keys Keys, want Want, now time.Time) (json.RawMessage, error) {
-	if want.Typ == "" || want.Leeway < 0 || want.Leeway > maxLeeway {
-		return nil, errors.New("whoever checks must name a typ, and a leeway of at most a minute")
-	}
-	if len(token) > maxToken {
-		return nil, fmt.Errorf("longer than %d bytes", maxToken)
-	}
-	head, rest, _ := strings.Cut(token, ".")
-	body, sig, ok := strings.Cut(rest, ".")
-	if !ok || strings.Contains(sig, ".") {
-		return nil, errors.New("not three parts")
-	}
-	header, err := object(head)
-	if err != nil {
-		return nil, fmt.Errorf("header: %w", err)
-	}
-	key, err := header.key(keys, want.Typ)
+	t, err := parse(token)
 	if err != nil {
 		return nil, err
 	}
-	if !signed(key, token[:len(head)+1+len(body)], sig) {
-		return nil, errors.New("wrong signature")
+	if err := t.verify(keys, want); err != nil {
+		return nil, err
 	}
-	claims, err := object(body)
+	text, claims, err := t.readClaims()
 	if err != nil {
-		return nil, fmt.Errorf("claims: %w", err)
+		return nil, err
 	}
 	if err := claims.check(want, now); err != nil {
 		return nil, err
 	}
-	return decode(body)
+	return text, nil
 }
 
-// members is a JSON object, of which no member is there twice and every name has the exact letters that were sent.
-type members map[string]json.RawMessage
+// compact is a token taken apart, whose header is of the right form.
+type compact struct {
+	input  string // what is signed
+	body   string
+	sig    string
+	header members
+	alg    *algorithm
+	kid    string
+	typ    string
+}
 
-// object reads the base64url form of a JSON object. Parsers differ in which of two members of one name they take, so it takes none (J05).
-func object(part string) (members, error) {
-	text, err := decode(part)
+// parse refuses what no token here is. Error: ErrForm.
+func parse(token string) (t compact, err error) {
+	if len(token) > maxToken {
+		return t, refuse(ErrForm, "longer than %d bytes", maxToken)
+	}
+	head, rest, _ := strings.Cut(token, ".")
+	body, sig, ok := strings.Cut(rest, ".")
+	if !ok || strings.Contains(sig, ".") { // five are a JWE (J12)
+		return t, refuse(ErrForm, "not three parts")
+	}
+	t = compact{input: token[:len(head)+1+len(body)], body: body, sig: sig}
+	text, err := decode(head)
 	if err != nil {
-		return nil, err
+		return t, refuse(ErrForm, "header: %v", err)
 	}
-	if !utf8.Valid(text) {
-		return nil, errors.New("not UTF-8")
+	if t.header, err = object(text); err != nil {
+		return t, refuse(ErrForm, "header: %v", err)
 	}
-	if !json.Valid(text) {
-		return nil, errors.New("not JSON")
-	}
-	dec := json.NewDecoder(bytes.NewReader(text))
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return nil, errors.New("not a JSON object")
-	}
-	m := members{}
-	for dec.More() {
-		name, err := dec.Token()
-		if err != nil {
-			return nil, err
-		}
-		var value json.RawMessage
-		if err := dec.Decode(&value); err != nil {
-			return nil, err
-		}
-		if _, twice := m[name.(string)]; twice {
-			return nil, errors.New("a member is there twice")
-		}
-		m[name.(string)] = value
-	}
-	return m, nil
+	return t, t.readHeader()
 }
 
-// decode is strict: Go's decoder skips line ends, and without Strict lets the last bits vary, so that a token would have many forms.
-func decode(part string) ([]byte, error) {
-	if strings.ContainsAny(part, "\r\n") {
-		return nil, errors.New("not base64url")
+func (t *compact) readHeader() error {
+	if t.alg = algOf(t.header.text("alg")); t.alg == nil {
+		return refuse(ErrForm, "the algorithm is none of %s", strings.Join(Algs(), ", "))
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(part)
+	for _, name := range []string{"crit", "b64"} { // RFC 7515 section 4.1.11, RFC 7797 (J05)
+		if _, ok := t.header[name]; ok {
+			return refuse(ErrForm, "it demands extensions by %s", name)
+		}
+	}
+	for name, to := range map[string]*string{"kid": &t.kid, "typ": &t.typ} {
+		var err error
+		if *to, err = t.header.optional(name); err != nil {
+			return refuse(ErrForm, "%v", err)
+		}
+		if _, ok := t.header[name]; ok && *to == "" {
+			return refuse(ErrForm, "its %s is empty", name)
+		}
+	}
+	return nil
+}
+
+func (t *compact) readClaims() (json.RawMessage, members, error) {
+	text, err := decode(t.body)
 	if err != nil {
-		return nil, errors.New("not base64url")
+		return nil, nil, refuse(ErrForm, "claims: %v", err)
 	}
-	return b, nil
+	m, err := object(text)
+	if err != nil {
+		return nil, nil, refuse(ErrForm, "claims: %v", err)
+	}
+	for name := range m {
+		if isDisguised(name) {
+			return nil, nil, refuse(ErrForm, "claims: a well-known one is written in another case")
+		}
+	}
+	return text, m, nil
 }
 
-// key checks the header and returns the key that it names.
-func (m members) key(keys Keys, typ string) (*ecdsa.PublicKey, error) {
-	if m.text("alg") != alg {
-		return nil, errors.New("the algorithm is not " + alg)
-	}
-	if m.text("typ") != typ {
-		return nil, errors.New("the typ is another")
-	}
-	if _, ok := m["crit"]; ok {
-		return nil, errors.New("it demands extensions by crit")
-	}
-	key, ok := keys[m.text("kid")]
-	if !ok {
-		return nil, errors.New("the key is unknown")
-	}
-	return key, nil
+// wellKnown are the claims that decide anything.
+var wellKnown = []string{
+	"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "scp", "cnf", "act", "may_act",
+	"azp", "org", "kind", "crd", "anc", "events", "htm", "htu", "ath", "nonce",
 }
 
-func signed(key *ecdsa.PublicKey, input, sig string) bool {
-	b, err := decode(sig)
-	if err != nil || len(b) != 2*halfSig {
-		return false
+// isDisguised reports whether a name is a well-known one to encoding/json, which compares without regard to case, and not to anyone else.
+func isDisguised(name string) bool {
+	return slices.ContainsFunc(wellKnown, func(known string) bool { return name != known && strings.EqualFold(name, known) })
+}
+
+// verify checks all that the header says, and the signature.
+func (t *compact) verify(keys Keys, want Want) error {
+	if len(want.Types) == 0 || want.Leeway < 0 || want.Leeway > maxLeeway {
+		return refuse(ErrClaims, "whoever checks must name a typ, and a leeway of at most a minute")
 	}
-	digest := sha256.Sum256([]byte(input))
-	return ecdsa.Verify(key, digest[:], new(big.Int).SetBytes(b[:halfSig]), new(big.Int).SetBytes(b[halfSig:]))
+	if len(want.Algs) > 0 && !slices.Contains(want.Algs, t.alg.name) {
+		return refuse(ErrForm, "the algorithm is not one of those that are accepted")
+	}
+	if !slices.ContainsFunc(want.Types, func(typ string) bool { return sameType(typ, t.typ) }) {
+		return refuse(ErrClaims, "the typ is another")
+	}
+	candidates, known := keys.candidates(t.kid, t.alg)
+	switch {
+	case len(candidates) == 0 && known:
+		return refuse(ErrSignature, "the algorithm does not suit the key")
+	case len(candidates) == 0:
+		return refuse(ErrKey, "the key is unknown")
+	}
+	sig, err := decode(t.sig)
+	if err != nil {
+		return refuse(ErrForm, "signature: %v", err)
+	}
+	for _, k := range candidates {
+		if t.alg.holds(k.Public, []byte(t.input), sig) {
+			return nil
+		}
+	}
+	if known {
+		return refuse(ErrSignature, "wrong signature")
+	}
+	return refuse(ErrKey, "wrong signature, or by a key that is unknown")
+}
+
+// sameType compares two values of typ. Of letters beyond ASCII that fold to one of it there is none in a value of the same length.
+func sameType(a, b string) bool {
+	a, b = plainType(a), plainType(b)
+	return len(a) == len(b) && strings.EqualFold(a, b)
+}
+
+// plainType takes "application/" off, which says nothing where no other slash follows.
+func plainType(s string) string {
+	const prefix = "application/"
+	if len(s) > len(prefix) && strings.EqualFold(s[:len(prefix)], prefix) && !strings.Contains(s[len(prefix):], "/") {
+		return s[len(prefix):]
+	}
+	return s
 }
 
 func (m members) check(want Want, now time.Time) error {
 	exp, ok, err := m.time("exp")
 	if err != nil {
-		return err
+		return refuse(ErrClaims, "%v", err)
 	}
 	if !ok {
-		return errors.New("it has no exp")
+		return refuse(ErrClaims, "it has no exp")
 	}
 	if !now.Before(exp.Add(want.Leeway)) {
-		return errors.New("it has expired")
+		return refuse(ErrClaims, "it has expired")
 	}
 	for _, name := range []string{"nbf", "iat"} {
 		t, ok, err := m.time(name)
 		if err != nil {
-			return err
+			return refuse(ErrClaims, "%v", err)
 		}
 		if ok && now.Add(want.Leeway).Before(t) {
-			return errors.New("its " + name + " is in the future")
+			return refuse(ErrClaims, "its %s is in the future", name)
 		}
 	}
 	if want.Issuer != "" && m.text("iss") != want.Issuer {
-		return errors.New("the issuer is another")
+		return refuse(ErrClaims, "the issuer is another")
 	}
-	return m.checkAudience(want.Audience)
+	return m.checkAudience(want)
 }
 
 // checkAudience: RFC 7519 section 4.1.3.
-func (m members) checkAudience(want string) error {
+func (m members) checkAudience(want Want) error {
 	raw, ok := m["aud"]
-	if !ok && want == "" {
+	if want.AnyAudience || !ok && len(want.Audiences) == 0 {
 		return nil
 	}
-	var one string
 	var list []string
-	if ok && json.Unmarshal(raw, &one) == nil {
-		list = []string{one}
-	} else if ok && json.Unmarshal(raw, &list) != nil {
-		return errors.New("its aud is neither a string nor a list of them")
+	if ok && raw[0] == '"' {
+		list = []string{m.text("aud")}
+	} else if list = m.texts("aud"); ok && list == nil {
+		return refuse(ErrClaims, "its aud is neither a string nor a list of them")
 	}
 	for _, a := range list {
-		if a == want && want != "" {
+		if a != "" && slices.Contains(want.Audiences, a) {
 			return nil
 		}
 	}
-	return errors.New("it is meant for somebody else")
-}
-
-// text returns a string member, "" if it is not there or no string.
-func (m members) text(name string) string {
-	var s *string
-	if json.Unmarshal(m[name], &s) != nil || s == nil {
-		return ""
-	}
-	return *s
-}
-
-// time returns a NumericDate, RFC 7519 section 2: seconds since 1970, up to the year 9999.
-func (m members) time(name string) (time.Time, bool, error) {
-	raw, ok := m[name]
-	if !ok {
-		return time.Time{}, false, nil
-	}
-	f, err := strconv.ParseFloat(string(raw), 64)
-	if err != nil || f < 0 || f > 253402300799 {
-		return time.Time{}, true, errors.New("its " + name + " is not a number of seconds since 1970")
-	}
-	whole := int64(f)
-	return time.Unix(whole, int64((f-float64(whole))*1e9)), true, nil
+	return refuse(ErrClaims, "it is meant for somebody else")
 }

@@ -411,7 +411,7 @@ func TestCreateNeverOverwrites(t *testing.T) {
 func TestPrintsTellNoKey(t *testing.T) { // K03
 	k := mustOpen(t, config(t.TempDir()), false, "")
 	r := newRing(t, k)
-	key, err := r.NewSigner("identity", noon)
+	key, err := r.NewSigner("identity", "ES256", noon)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,8 +3,10 @@ package keyring
 import (
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -127,9 +129,42 @@ func internal(format string, args ...any) error {
 	return &credential.Error{Kind: credential.Internal, Err: fmt.Errorf(format, args...)}
 }
 
-// NewSigner makes an ECDSA P-256 key pair for a purpose; its Public is the DER of the public key until the caller sets a certificate.
-func (r *Ring) NewSigner(purpose string, now time.Time) (credential.Key, error) {
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+// rsaBits is the size of RSA keys. 2048 are as strong as the months for which a key signs need them to be (NIST SP 800-57 part 1: until 2030 and with
+// rotation), and they are what every verifier takes. 3072 would make each signature three times as dear here, and half as long again in every
+// request that carries a token; whoever wants more takes ES256 or EdDSA, which are stronger and cheaper.
+const rsaBits = 2048
+
+// generate makes a private key for an algorithm.
+func generate(alg string) (crypto.Signer, error) {
+	switch alg {
+	case "ES256":
+		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case "EdDSA":
+		_, private, err := ed25519.GenerateKey(rand.Reader)
+		return private, err
+	case "RS256":
+		return rsa.GenerateKey(rand.Reader, rsaBits)
+	}
+	return nil, internal("keyring: there are no keys for %q", alg)
+}
+
+// is reports whether a private key is one for an algorithm.
+func is(private any, alg string) bool {
+	switch k := private.(type) {
+	case *ecdsa.PrivateKey:
+		return alg == "ES256" && k.Curve == elliptic.P256()
+	case ed25519.PrivateKey:
+		return alg == "EdDSA"
+	case *rsa.PrivateKey:
+		return alg == "RS256" && k.N.BitLen() >= rsaBits
+	}
+	return false
+}
+
+// NewSigner makes a key pair for a purpose and an algorithm: ES256 (P-256), EdDSA (Ed25519) or RS256. Its Public is the DER of the public
+// key until the caller sets a certificate.
+func (r *Ring) NewSigner(purpose, alg string, now time.Time) (credential.Key, error) {
+	private, err := generate(alg)
 	if err != nil {
 		return credential.Key{}, err
 	}
@@ -138,7 +173,7 @@ func (r *Ring) NewSigner(purpose string, now time.Time) (credential.Key, error) 
 		return credential.Key{}, err
 	}
 	defer clear(plain)
-	key := credential.Key{ID: newID(), Purpose: purpose, Alg: "ES256", Wrapper: r.current, CreatedAt: now}
+	key := credential.Key{ID: newID(), Purpose: purpose, Alg: alg, Wrapper: r.current, CreatedAt: now}
 	if key.Public, err = x509.MarshalPKIXPublicKey(private.Public()); err != nil {
 		return credential.Key{}, err
 	}
@@ -147,7 +182,7 @@ func (r *Ring) NewSigner(purpose string, now time.Time) (credential.Key, error) 
 }
 
 // Signer opens a signing key. The private key never leaves the package. The error is of kind Internal if the key was
-// altered, or its Public does not belong to it.
+// altered, or is not for its Alg, or its Public does not belong to it.
 func (r *Ring) Signer(key credential.Key) (crypto.Signer, error) {
 	record := signerRecord(key)
 	plain, err := r.open(record, key.Sealed)
@@ -160,15 +195,15 @@ func (r *Ring) Signer(key credential.Key) (crypto.Signer, error) {
 		// Not %w: an error about a private key's bytes could quote them.
 		return nil, internal("keyring: %s does not hold a private key", record)
 	}
-	private, ok := parsed.(*ecdsa.PrivateKey)
-	if !ok || private.Curve != elliptic.P256() {
-		return nil, internal("keyring: %s does not hold a P-256 key", record)
+	private, ok := parsed.(crypto.Signer)
+	if !ok || !is(private, key.Alg) {
+		return nil, internal("keyring: %s does not hold a key for %q", record, key.Alg)
 	}
 	public, err := publicOf(key.Public)
 	if err != nil {
 		return nil, internal("keyring: public part of %s: %w", record, err)
 	}
-	if !private.PublicKey.Equal(public) {
+	if own, ok := private.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !own.Equal(public) {
 		return nil, internal("keyring: public part of %s belongs to another key", record)
 	}
 	return signer{private}, nil
@@ -217,9 +252,9 @@ func publicOf(der []byte) (crypto.PublicKey, error) {
 }
 
 // signer hides the private key from type assertions and from print.
-type signer struct{ private *ecdsa.PrivateKey }
+type signer struct{ private crypto.Signer }
 
-func (s signer) Public() crypto.PublicKey { return &s.private.PublicKey }
+func (s signer) Public() crypto.PublicKey { return s.private.Public() }
 
 func (s signer) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	return s.private.Sign(random, digest, opts)

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"math/big"
@@ -152,48 +154,73 @@ func TestADamagedDataKeyIsNamed(t *testing.T) { // K15
 func TestASignerSignsAndShowsNoPrivateKey(t *testing.T) {
 	k := mustOpen(t, config(t.TempDir()), false, "")
 	r := newRing(t, k)
-	key, err := r.NewSigner("identity", noon)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if key.Purpose != "identity" || key.Alg != "ES256" || !key.CreatedAt.Equal(noon) || key.Wrapper != r.current || !validID(key.ID) {
-		t.Errorf("key is %+v", key)
-	}
-	s, err := r.Signer(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, ok := s.(*ecdsa.PrivateKey); ok {
-		t.Error("the signer is the private key itself")
-	}
-	pub, err := x509.ParsePKIXPublicKey(key.Public)
-	if err != nil {
-		t.Fatal(err)
-	}
-	digest := sha256.Sum256([]byte("x"))
-	sig, err := s.Sign(rand.Reader, digest[:], crypto.SHA256)
-	if err != nil || !ecdsa.VerifyASN1(pub.(*ecdsa.PublicKey), digest[:], sig) {
-		t.Errorf("signature is wrong: %v", err)
-	}
+	text, digest := []byte("x"), sha256.Sum256([]byte("x"))
+	for alg, signs := range map[string]func(crypto.Signer, crypto.PublicKey) (bool, error){
+		"ES256": func(s crypto.Signer, pub crypto.PublicKey) (bool, error) {
+			sig, err := s.Sign(rand.Reader, digest[:], crypto.SHA256)
+			return ecdsa.VerifyASN1(pub.(*ecdsa.PublicKey), digest[:], sig), err
+		},
+		"EdDSA": func(s crypto.Signer, pub crypto.PublicKey) (bool, error) {
+			sig, err := s.Sign(rand.Reader, text, crypto.Hash(0))
+			return ed25519.Verify(pub.(ed25519.PublicKey), text, sig), err
+		},
+		"RS256": func(s crypto.Signer, pub crypto.PublicKey) (bool, error) {
+			sig, err := s.Sign(rand.Reader, digest[:], crypto.SHA256)
+			return rsa.VerifyPKCS1v15(pub.(*rsa.PublicKey), crypto.SHA256, digest[:], sig) == nil, err
+		},
+	} {
+		t.Run(alg, func(t *testing.T) {
+			key, err := r.NewSigner("oauth", alg, noon)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if key.Purpose != "oauth" || key.Alg != alg || !key.CreatedAt.Equal(noon) || key.Wrapper != r.current || !validID(key.ID) {
+				t.Errorf("key is %+v", key)
+			}
+			s, err := r.Signer(key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, ok := s.(signer); !ok {
+				t.Errorf("the signer is the private key itself: %T", s)
+			}
+			pub, err := x509.ParsePKIXPublicKey(key.Public)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ok, err := signs(s, pub); err != nil || !ok {
+				t.Errorf("signature is wrong: %v", err)
+			}
 
-	// The caller may put a certificate of the key in the place of the public key.
-	cert := &x509.Certificate{SerialNumber: big.NewInt(1)}
-	if key.Public, err = x509.CreateCertificate(rand.Reader, cert, cert, s.Public(), s); err != nil {
-		t.Fatal(err)
+			// The caller may put a certificate of the key in the place of the public key.
+			cert := &x509.Certificate{SerialNumber: big.NewInt(1)}
+			if key.Public, err = x509.CreateCertificate(rand.Reader, cert, cert, s.Public(), s); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.Signer(key); err != nil {
+				t.Errorf("with a certificate: %v", err)
+			}
+		})
 	}
-	if _, err := r.Signer(key); err != nil {
-		t.Errorf("with a certificate: %v", err)
+	for _, alg := range []string{"", "none", "HS256", "ES384", "es256"} {
+		if key, err := r.NewSigner("oauth", alg, noon); err == nil {
+			t.Errorf("a key for %q: %+v", alg, key)
+		}
 	}
 }
 
 func TestASigningKeyCannotBeMadeAnother(t *testing.T) { // K15
 	k := mustOpen(t, config(t.TempDir()), false, "")
 	r := newRing(t, k)
-	identity, err := r.NewSigner("identity", noon)
+	identity, err := r.NewSigner("identity", "ES256", noon)
 	if err != nil {
 		t.Fatal(err)
 	}
-	root, err := r.NewSigner("ca-root", noon)
+	root, err := r.NewSigner("ca-root", "ES256", noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edwards, err := r.NewSigner("ca-root", "EdDSA", noon)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,6 +230,9 @@ func TestASigningKeyCannotBeMadeAnother(t *testing.T) { // K15
 		"other id":               func(key *credential.Key) { key.ID = identity.ID },
 		"public part of another": func(key *credential.Key) { key.Public = identity.Public },
 		"no public part":         func(key *credential.Key) { key.Public = nil },
+		"public part of a kind":  func(key *credential.Key) { key.Public = edwards.Public },
+		"other algorithm":        func(key *credential.Key) { key.Alg = "EdDSA" },
+		"no algorithm":           func(key *credential.Key) { key.Alg = "" },
 	} {
 		key := root
 		change(&key)
@@ -218,7 +248,7 @@ func TestASigningKeyCannotBeMadeAnother(t *testing.T) { // K15
 func TestAPrivateKeyDoesNotComeOutByOpen(t *testing.T) { // invariant 6
 	k := mustOpen(t, config(t.TempDir()), false, "")
 	r := newRing(t, k)
-	key, err := r.NewSigner("identity", noon)
+	key, err := r.NewSigner("identity", "ES256", noon)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +295,7 @@ func TestASecretCannotBeMadeAnother(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signing, err := r.NewSigner("scram-fake", noon)
+	signing, err := r.NewSigner("scram-fake", "ES256", noon)
 	if err != nil {
 		t.Fatal(err)
 	}

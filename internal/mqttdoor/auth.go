@@ -25,7 +25,7 @@ import (
 //	                  any other AUTH                 DISCONNECT 0x82
 //	                  any other packet               as ever, with the rights from before
 //
-// Whoever fails is refused as with any other proof.
+// Whoever fails is refused as with any other proof. A method may need one step alone: then CONNACK, or AUTH 0x00, is the answer to the first packet.
 
 var (
 	errAuthMethod = &mqtt.Error{Code: mqtt.BadAuthenticationMethod, Why: "AUTH of another method than that of CONNECT"}
@@ -54,7 +54,7 @@ func (l *Listener) entrance(p *peer, c *mqtt.Connect) *gate.Entrance {
 		},
 	}
 	if l.Certificates {
-		in.Certificate = p.leaf
+		in.Certificate, in.Presented = p.leaf, p.presented
 	}
 	return in
 }
@@ -99,7 +99,7 @@ func (s *Session) enhanced(ctx context.Context, p *peer, c *mqtt.Connect) (id *g
 
 // exchange begins a run of the session's method; nil if the listener does not have it.
 func (s *Session) exchange(p *peer, c *mqtt.Connect) *gate.Exchange {
-	if !s.listener.Scram {
+	if s.method == gate.MethodJWT && !s.listener.Tokens || s.method != gate.MethodJWT && !s.listener.Scram {
 		return nil
 	}
 	in := s.listener.entrance(p, c)

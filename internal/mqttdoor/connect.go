@@ -23,6 +23,7 @@ import (
 type peer struct {
 	source, local netip.AddrPort    // behind a PROXY header
 	leaf          *x509.Certificate // that TLS has verified; nil for none
+	presented     *x509.Certificate // that proves nobody; nil for none
 	tls           *tls.ConnectionState
 	web           bool // it speaks WebSocket
 }
@@ -222,7 +223,7 @@ func (l *Listener) authenticate(ctx context.Context, g *gate.Gate, p *peer, c *m
 			return nil, gate.Outcome{Reason: credential.AmbiguousEvidence}
 		}
 	}
-	if l.Anonymous != "" && in.Certificate == nil && !c.HasUser && !c.HasPassword {
+	if l.Anonymous != "" && in.Certificate == nil && in.Presented == nil && !c.HasUser && !c.HasPassword {
 		return g.Assume(ctx, l.Anonymous, &in.Evidence)
 	}
 	id, out := g.Enter(ctx, in)

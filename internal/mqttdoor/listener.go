@@ -23,7 +23,8 @@ type Listener struct {
 	TLS *tls.Config
 	// Chain is the listener whose authenticators are asked; "" is this one. They decide, within what follows.
 	Chain string
-	// Tokens, Certificates and Scram are the proofs of Cardea's own credentials that are looked at here, and Scram holds for REST services too.
+	// Tokens, Certificates and Scram are the proofs of Cardea's own credentials that are looked at here, and Scram holds for REST services too. Tokens are
+	// those of other issuers as well; they come as password, as user name, or by the method OAUTH2-JWT.
 	// A client that shows a token and a certificate must be the same principal by both.
 	Tokens, Certificates, Scram bool
 	// Demand says that TLS demands a certificate, and that it alone decides: tokens, user name and password are ignored. A

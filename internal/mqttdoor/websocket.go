@@ -2,6 +2,7 @@ package mqttdoor
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -23,9 +24,9 @@ const subprotocol = "mqtt"
 const closePatience = 100 * time.Millisecond
 
 // WebSocket returns a handler that serves MQTT over WebSocket by the rules of a
-// listener. source tells the client's address, behind trusted proxies. A page of another
+// listener. source tells the client's address, behind trusted proxies, and certificate what it has shown to TLS: verified, or presented alone. A page of another
 // origin is refused, and so is a client that does not name the subprotocol (M19).
-func (d *Door) WebSocket(l *Listener, source func(*http.Request) netip.Addr) http.Handler {
+func (d *Door) WebSocket(l *Listener, source func(*http.Request) netip.Addr, certificate func(*http.Request) (verified, presented *x509.Certificate)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		addr := source(r)
 		switch {
@@ -47,7 +48,9 @@ func (d *Door) WebSocket(l *Listener, source func(*http.Request) netip.Addr) htt
 			return
 		}
 		defer d.seats.Leave(addr)
-		d.serveWebSocket(w, r, l, addr)
+		p := peer{source: netip.AddrPortFrom(addr, remotePort(r)), local: localAddr(r), tls: r.TLS, web: true}
+		p.leaf, p.presented = certificate(r)
+		d.serveWebSocket(w, r, l, p)
 	})
 }
 
@@ -79,7 +82,7 @@ func offers(r *http.Request, protocol string) bool {
 	return false
 }
 
-func (d *Door) serveWebSocket(w http.ResponseWriter, r *http.Request, l *Listener, addr netip.Addr) {
+func (d *Door) serveWebSocket(w http.ResponseWriter, r *http.Request, l *Listener, p peer) {
 	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{
 		Subprotocols: []string{subprotocol}, CompressionMode: websocket.CompressionDisabled,
 		InsecureSkipVerify: true, // the origin was compared, exactly
@@ -96,10 +99,6 @@ func (d *Door) serveWebSocket(w http.ResponseWriter, r *http.Request, l *Listene
 	d.running.Add(1)
 	d.mu.Unlock()
 	defer d.running.Done()
-	p := peer{source: netip.AddrPortFrom(addr, remotePort(r)), local: localAddr(r), tls: r.TLS, web: true}
-	if r.TLS != nil {
-		p.leaf = verifiedLeaf(r.TLS)
-	}
 	c := d.newWebConn(ws)
 	if s := d.greet(c, l, p); s != nil {
 		s.serve()

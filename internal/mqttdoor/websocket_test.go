@@ -2,6 +2,7 @@ package mqttdoor
 
 import (
 	"context"
+	"crypto/x509"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -23,6 +24,11 @@ func (h *house) serveWebSocket(l *Listener, started func(*httptest.Server)) stri
 	mux.Handle("/mqtt", h.door.WebSocket(l, func(r *http.Request) netip.Addr {
 		ap, _ := netip.ParseAddrPort(r.RemoteAddr)
 		return ap.Addr()
+	}, func(r *http.Request) (verified, presented *x509.Certificate) {
+		if r.TLS != nil {
+			verified = verifiedLeaf(r.TLS)
+		}
+		return verified, nil
 	}))
 	s := httptest.NewUnstartedServer(mux)
 	if started != nil {

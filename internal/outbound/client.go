@@ -20,13 +20,13 @@ type Config struct {
 	// are link-local, unspecified, multicast, reserved or a cloud's own are never called.
 	Networks []netip.Prefix
 
-	Roots *x509.CertPool // who vouches for webhooks and the mail server; nil: whom the system trusts
+	Roots *x509.CertPool // who vouches for webhooks, key sets and the mail server; nil: whom the system trusts
 
 	Log *slog.Logger     // nil: none
 	Now func() time.Time // for expire_at and the circuits; nil: the system's clock
 }
 
-// Client calls others. It implements [credential.Sources]. Its methods may be called from any goroutine.
+// Client calls others. It implements [credential.Sources] and [credential.KeySets]. Its methods may be called from any goroutine.
 type Client struct {
 	guard guard
 	roots *x509.CertPool
@@ -34,7 +34,10 @@ type Client struct {
 	now   func() time.Time
 }
 
-var _ credential.Sources = (*Client)(nil)
+var (
+	_ credential.Sources = (*Client)(nil)
+	_ credential.KeySets = (*Client)(nil)
+)
 
 // New makes a client. It holds nothing that had to be closed.
 func New(c Config) *Client {

@@ -1,5 +1,5 @@
 // Package outbound is all that Cardea calls. It has one HTTP client that is guarded, and on it the REST services that
-// authenticators ask, and notices: [Client.Webhook] and [Mailer].
+// authenticators ask, the keys of other issuers ([Client.KeySet]), and notices: [Client.Webhook] and [Mailer].
 //
 // What is called is chosen by administrators, what is sent by clients that nobody knows yet, and what is
 // answered by services that may be broken. So:

@@ -126,6 +126,17 @@ func (g guard) plain(_ context.Context, _, address string, _ syscall.RawConn) er
 	})
 }
 
+// loopback is the guard of a dialer for keys that are fetched without TLS: whoever could alter them on the way could sign as anybody, so that
+// not even a network that the operator has named is enough.
+func (g guard) loopback(_ context.Context, _, address string, _ syscall.RawConn) error {
+	return look(address, func(addr netip.Addr) string {
+		if why := g.check(addr); why != "" || addr.Unmap().IsLoopback() {
+			return why
+		}
+		return "not loopback, and the URL is not https"
+	})
+}
+
 // abroad is the guard of a dialer for what tenants say is to be called: the internet, and what the operator has named.
 func (g guard) abroad(_ context.Context, _, address string, _ syscall.RawConn) error {
 	return look(address, g.checkAbroad)

@@ -38,7 +38,7 @@ func (c *Client) Webhook(ctx context.Context, d *credential.Dispatch) credential
 	defer client.CloseIdleConnections() // notices are rare: a connection is not worth being kept
 	answer, err := client.Do(request)
 	if err != nil {
-		return credential.Delivered{Why: undelivered(ctx, err), Retry: true}
+		return credential.Delivered{Why: unanswered(ctx, err, "receiver"), Retry: true}
 	}
 	defer func() { _ = answer.Body.Close() }()
 	_, _ = io.CopyN(io.Discard, answer.Body, maxWebhookAnswer) // the status has said it all
@@ -114,16 +114,16 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	return min(max(at.Sub(now), 0), maxRetryAfter)
 }
 
-// undelivered says why there was no answer. The words of [reason] that speak of an authenticator's fields are others here.
-func undelivered(ctx context.Context, err error) string {
+// unanswered says why who, a receiver say, gave no answer. The words of [reason] that speak of an authenticator's fields are others here.
+func unanswered(ctx context.Context, err error, who string) string {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return "it was given up before there was an answer"
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return "the receiver's certificate is of an authority that this machine does not trust"
+		return "the " + who + "'s certificate is of an authority that this machine does not trust"
 	}
 	if errors.Is(err, http.ErrSchemeMismatch) {
-		return "the receiver does not speak TLS"
+		return "the " + who + " does not speak TLS"
 	}
 	return reason(err)
 }
@@ -135,27 +135,41 @@ func (c *Client) CheckWebhook(s string, abroad bool, p *credential.Problems) {
 }
 
 func (c *Client) webhookURL(s string, abroad bool) (why string) {
+	to, why := c.calledURL(s)
+	if why != "" || len(c.guard.networks) > 0 {
+		return why
+	}
+	if why := c.guard.targetAbroad(&to); abroad && why != "" {
+		return why
+	}
+	if !to.secure && (abroad || !isLoopback(to.host)) {
+		return "must begin with https://: without TLS only loopback is called, and networks that the server's --backend-network names"
+	}
+	return ""
+}
+
+// calledURL reads a URL without placeholders.
+func (c *Client) calledURL(s string) (to target, why string) {
 	if len(s) > maxWebhookURL {
-		return fmt.Sprintf("must not be longer than %d bytes", maxWebhookURL)
+		return to, fmt.Sprintf("must not be longer than %d bytes", maxWebhookURL)
 	}
 	to, path, query, why := c.guard.parseURL(s)
 	if why == "" {
 		_, why = linkText(path + query)
 	}
 	if why != "" {
-		return why
+		return to, why
 	}
 	if u, err := url.Parse(s); err != nil || !strings.EqualFold(u.Host, authority(s)) {
-		return "must be a URL" // what net/http would call is what was looked at
+		return to, "must be a URL" // what net/http would call is what was looked at
 	}
-	if len(c.guard.networks) > 0 {
-		return ""
-	}
-	if addr, err := netip.ParseAddr(to.host); abroad && (isLoopback(to.host) || err == nil && c.guard.checkAbroad(addr) != "") {
+	return to, ""
+}
+
+// targetAbroad says what is wrong with a target that is not on the internet, as far as it can be seen before its name is resolved.
+func (g guard) targetAbroad(to *target) (why string) {
+	if addr, err := netip.ParseAddr(to.host); isLoopback(to.host) || err == nil && g.checkAbroad(addr) != "" {
 		return "must be on the internet: neither this machine nor a private network is called for an organisation other than default"
-	}
-	if !to.secure && (abroad || !isLoopback(to.host)) {
-		return "must begin with https://: without TLS only loopback is called, and networks that the server's --backend-network names"
 	}
 	return ""
 }

@@ -155,7 +155,7 @@ func FromExpiry(l credential.Listed, now time.Time) ExpirationInfo {
 
 // Prune asks that credentials be deleted that have expired.
 type Prune struct {
-	Kind       string `json:"kind,omitempty" enum:"device_token,certificate,scram,api_key,pat,app_key" doc:"Without it all of these"`
+	Kind       string `json:"kind,omitempty" enum:"device_token,certificate,scram,api_key,pat,app_key,oauth_client" doc:"Without it all of these"`
 	Principal  string `json:"principal,omitempty" doc:"Name or id; without it everybody's"`
 	ExpiredFor string `json:"expired_for,omitempty" example:"30d" doc:"Only those that have been expired for so long"`
 	DryRun     bool   `json:"dry_run,omitempty" doc:"Only say which"`

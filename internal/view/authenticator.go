@@ -9,7 +9,7 @@ import (
 // Authenticator is a member of a chain, as the API shows it. The types that ask nobody have none of the fields below "status".
 type Authenticator struct {
 	ID           string    `json:"id" example:"7Gq0bXv2LmNp"`
-	Type         string    `json:"type" enum:"token,certificate,scram,password,scram_rest,http"`
+	Type         string    `json:"type" enum:"token,certificate,scram,password,jwt,scram_rest,http"`
 	Listener     string    `json:"listener" example:"default" doc:"Name of an MQTT listener, or prefix of an HTTP route"`
 	Enable       bool      `json:"enable"`
 	Precondition string    `json:"precondition" doc:"Variform; it is asked only where this is true. Empty: always"`
@@ -19,6 +19,9 @@ type Authenticator struct {
 	CreatedAt    time.Time `json:"created_at"`
 	Version      int64     `json:"version" doc:"Counts the changes; also the ETag"`
 	Warnings     []string  `json:"warnings,omitempty"`
+
+	Issuer *TrustedIssuer `json:"issuer,omitempty" doc:"jwt: whose tokens it takes; absent: Cardea's own access tokens"`
+	Scopes []string       `json:"scopes,omitzero" nullable:"false"`
 	*Backend
 }
 
@@ -44,7 +47,6 @@ type Backend struct {
 	SSL              BackendTLS        `json:"ssl"`
 	AllowSuperuser   bool              `json:"allow_superuser"`
 	OnBackendFailure string            `json:"on_backend_failure" enum:"ignore,deny"`
-	Scopes           []string          `json:"scopes" nullable:"false"`
 }
 
 // BackendTLS is how a REST service is trusted, and what it is shown.
@@ -63,6 +65,9 @@ func FromAuthenticator(a credential.Authenticator, b *credential.Backend) Authen
 		ID: a.ID, Type: string(a.Type), Listener: a.Listener, Enable: a.Enabled, Precondition: a.Precondition,
 		CreatedAt: instant(a.CreatedAt), Version: a.Version,
 	}
+	if v.Issuer = fromTrustedIssuer(a.Issuer); v.Issuer != nil || b != nil {
+		v.Scopes = list(a.Scopes)
+	}
 	if b == nil {
 		return v
 	}
@@ -73,7 +78,7 @@ func FromAuthenticator(a credential.Authenticator, b *credential.Backend) Authen
 		SSL: BackendTLS{
 			Enable: b.SSL.Enable, Verify: b.SSL.Verify, CACert: b.SSL.CA, Cert: b.SSL.Cert, Key: b.SSL.Key, ServerName: b.SSL.ServerName,
 		},
-		AllowSuperuser: a.AllowSuperuser, OnBackendFailure: "ignore", Scopes: list(a.Scopes),
+		AllowSuperuser: a.AllowSuperuser, OnBackendFailure: "ignore",
 	}
 	if v.Headers == nil {
 		v.Headers = map[string]string{}
@@ -89,14 +94,14 @@ func FromAuthenticator(a credential.Authenticator, b *credential.Backend) Authen
 
 // NewAuthenticator asks for an authenticator; it is the body of POST.
 type NewAuthenticator struct {
-	Type     string `json:"type" enum:"token,certificate,scram,password,scram_rest,http" example:"scram_rest"`
+	Type     string `json:"type" enum:"token,certificate,scram,password,jwt,scram_rest,http" example:"scram_rest"`
 	Listener string `json:"listener,omitempty" default:"default" example:"default" doc:"Name of an MQTT listener, or prefix of an HTTP route"`
 	AuthenticatorSettings
 }
 
 // PutAuthenticator is what PUT writes of an authenticator. What is left out gets its default. Type and listener may be repeated, not changed.
 type PutAuthenticator struct {
-	Type     string `json:"type,omitempty" enum:"token,certificate,scram,password,scram_rest,http"`
+	Type     string `json:"type,omitempty" enum:"token,certificate,scram,password,jwt,scram_rest,http"`
 	Listener string `json:"listener,omitempty"`
 	AuthenticatorSettings
 	ReadOnly
@@ -119,7 +124,8 @@ type PatchAuthenticator struct {
 	Precondition *string `json:"precondition,omitempty"`
 }
 
-// AuthenticatorSettings are what POST and PUT say alike. All but the first two are for types that ask a REST service.
+// AuthenticatorSettings are what POST and PUT say alike. All but the first two are for types that ask a REST service, but for issuer, which is for
+// jwt, and scopes, which are for both.
 type AuthenticatorSettings struct {
 	Enable       *bool  `json:"enable,omitempty" default:"true"`
 	Precondition string `json:"precondition,omitempty" doc:"Variform; it is asked only where this is true. Empty: always"`
@@ -138,7 +144,9 @@ type AuthenticatorSettings struct {
 	SSL              *AuthenticatorTLS `json:"ssl,omitempty"`
 	AllowSuperuser   bool              `json:"allow_superuser,omitempty"`
 	OnBackendFailure string            `json:"on_backend_failure,omitempty" enum:"ignore,deny" doc:"Default ignore"`
-	Scopes           []string          `json:"scopes,omitempty" nullable:"false" doc:"What those may whose answer has no acl; default nothing"`
+	Scopes           []string          `json:"scopes,omitempty" nullable:"false" doc:"What those may whose answer has no acl; default nothing. jwt: what guests may, and others at most"`
+
+	Issuer *TrustedIssuer `json:"issuer,omitempty" doc:"jwt: whose tokens it takes; without it Cardea's own access tokens"`
 }
 
 // AuthenticatorTLS is ssl of a request. Certificates and key are PEM.

@@ -21,7 +21,7 @@ const (
 type CredentialView struct {
 	ID               string    `json:"id" example:"7Gq0bXv2LmNp"`
 	Org              string    `json:"org" example:"default"`
-	Kind             string    `json:"kind" enum:"device_token,certificate,scram,api_key,pat,app_key,password,session"`
+	Kind             string    `json:"kind" enum:"device_token,certificate,scram,api_key,pat,app_key,oauth_client,password,session"`
 	Principal        string    `json:"principal" example:"pump-1" doc:"Name of the principal"`
 	PrincipalID      string    `json:"principal_id" example:"P3kT9qLmZ0aB"`
 	PrincipalKind    string    `json:"principal_kind,omitempty" enum:"user,service,device"`
@@ -39,6 +39,8 @@ type CredentialView struct {
 	Home             string    `json:"home,omitempty" doc:"Application keys: where a session begins"`
 	Avatar           bool      `json:"avatar,omitempty" doc:"Application keys: there is a picture"`
 	Admin            bool      `json:"admin,omitempty" doc:"Application keys: the user is an administrator"`
+	ClientID         string    `json:"client_id,omitempty" doc:"OAuth clients: its id once more, by the name that RFC 6749 has for it"`
+	Client           *Client   `json:"client,omitempty" doc:"OAuth clients"`
 	Parent           string    `json:"parent,omitempty" doc:"Sessions: id of the credential that it was made with"`
 	Username         string    `json:"username,omitempty" doc:"SCRAM: the name to log in with"`
 	Algorithm        string    `json:"algorithm,omitempty" enum:"sha256,sha512" doc:"SCRAM: sha256 is SCRAM-SHA-256, sha512 is SCRAM-SHA-512"`
@@ -117,6 +119,9 @@ func FromCredential(c credential.Credential, principal string, kind credential.P
 		NotBefore: instant(c.NotBefore), ExpiresAt: instant(c.ExpiresAt),
 		Version: c.Version, Versions: make([]Version, len(c.Proofs)),
 	}
+	if c.Kind == credential.OAuthClient {
+		v.ClientID, v.Client = c.ID, fromClient(c.Client)
+	}
 	if c.Kind != credential.AppKey { // there it is its name once more
 		v.Username = c.Username
 	}
@@ -179,7 +184,7 @@ func StatusOf(c *credential.Credential, now time.Time) string {
 
 // NewCredential asks for a credential.
 type NewCredential struct {
-	Kind        string    `json:"kind" enum:"device_token,certificate,scram,api_key,pat,app_key" example:"device_token"`
+	Kind        string    `json:"kind" enum:"device_token,certificate,scram,api_key,pat,app_key,oauth_client" example:"device_token"`
 	Principal   string    `json:"principal" example:"pump-1" doc:"Name or id"`
 	Name        string    `json:"name,omitempty" example:"field unit"`
 	Description string    `json:"description,omitempty"`
@@ -203,6 +208,8 @@ type NewCredential struct {
 	Documentation string `json:"documentation,omitempty" doc:"Application keys"`
 	ClientName    string `json:"client_name,omitempty" doc:"Application keys"`
 	Home          string `json:"home,omitempty" doc:"Application keys: path that a session made on a page begins at"`
+
+	Client *Client `json:"client,omitempty" doc:"OAuth clients, which need one: how they prove themselves, and what their tokens are"`
 }
 
 // ScramKeys are keys that were made of a password elsewhere (RFC 5802, 3): all three or none.
@@ -248,6 +255,8 @@ type PatchCredential struct {
 	Documentation *string `json:"documentation,omitempty"`
 	ClientName    *string `json:"client_name,omitempty"`
 	Home          *string `json:"home,omitempty"`
+
+	Client *Client `json:"client,omitempty" doc:"OAuth clients: replaces all of it. Another proof ends at once what the one before has got"`
 }
 
 // Rotate asks for a new version. That of a SCRAM credential has the algorithm of the one before, and with a password its salt and
@@ -294,6 +303,7 @@ type Preview struct {
 	Owner      string     `json:"owner,omitempty"`
 	Resources  []string   `json:"resources,omitempty" nullable:"false"`
 	Limits     *Limits    `json:"limits,omitempty"`
+	Client     *Client    `json:"client,omitempty"`
 	NotBefore  time.Time  `json:"not_before,omitzero"`
 	ExpiresAt  time.Time  `json:"expires_at,omitzero" doc:"Absent: never"`
 	Approval   bool       `json:"approval" doc:"Somebody else would have to approve it before it works"`

@@ -147,7 +147,7 @@ type Inventory struct {
 
 // KindCount counts the credentials of a kind and status.
 type KindCount struct {
-	Kind   string `json:"kind" enum:"device_token,certificate,scram,api_key,pat,app_key"`
+	Kind   string `json:"kind" enum:"device_token,certificate,scram,api_key,pat,app_key,oauth_client"`
 	Status string `json:"status" enum:"active,quarantined,expired,revoked,not_yet_valid,pending"`
 	Count  int64  `json:"count"`
 }

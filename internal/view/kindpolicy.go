@@ -9,7 +9,7 @@ import (
 
 // KindPolicy is what an organisation demands of its credentials of one kind, as the API shows it.
 type KindPolicy struct {
-	Kind string `json:"kind" enum:"device_token,certificate,scram,api_key,pat,app_key,password"`
+	Kind string `json:"kind" enum:"device_token,certificate,scram,api_key,pat,app_key,oauth_client,password"`
 	Set  bool   `json:"set" doc:"False: nobody has said anything, this is the default"`
 	PutKindPolicy
 	Version int64 `json:"version" doc:"Counts the changes; also the ETag. 0: the default"`

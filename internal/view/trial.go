@@ -12,7 +12,7 @@ import (
 type Trial struct {
 	Username       string            `json:"username,omitempty" example:"pump-1"`
 	Password       Secret            `json:"password,omitempty" example:"hunter2"`
-	Token          Secret            `json:"token,omitempty" doc:"For an authenticator of type token"`
+	Token          Secret            `json:"token,omitempty" doc:"For an authenticator of type token or jwt"`
 	ClientID       string            `json:"clientid,omitempty" example:"pump-1"`
 	PeerHost       string            `json:"peerhost,omitempty" doc:"Address of the client; default 127.0.0.1"`
 	PeerPort       uint16            `json:"peerport,omitempty"`

@@ -19,6 +19,9 @@ import (
 	"cardea/internal/store"
 )
 
+// Issuer is the iss of access tokens.
+const Issuer = "https://cardea.test"
+
 // Foundation is a gate that runs and an authority, with an internal CA, on a database of SQLite. It ends with the test.
 type Foundation struct {
 	Gate      *gate.Gate
@@ -27,6 +30,7 @@ type Foundation struct {
 	Store     *store.Store
 	Ring      *keyring.Ring
 	Sources   *outbound.Client
+	Tokens    *Tokens
 	Local     authority.Caller // of the socket; it may do everything
 }
 
@@ -35,9 +39,7 @@ func New(t testing.TB, routes ...credential.Route) *Foundation {
 	t.Helper()
 	must := func(err error) {
 		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 	}
 	f := &Foundation{Local: authority.Caller{
 		Org: credential.DefaultOrg, Local: true, Actor: credential.Actor{Principal: "local", Source: "socket", Door: "api"},
@@ -60,18 +62,23 @@ func New(t testing.TB, routes ...credential.Route) *Foundation {
 	must(err)
 	fake, err := authority.FakeSaltKey(ring, keys)
 	must(err)
-	f.Gate, err = gate.New(gate.Config{
+	c := gate.Config{
 		Store: s, Signer: signer, Keys: publics, Issuer: "https://cardea.test", StaticRoutes: routes,
 		Open: ring.Open, FakeSalt: fake, Sources: f.Sources,
-	})
+		KeySets: f.Sources,
+	}
+	f.Tokens = NewTokens(t, &c, s, ring)
+	f.Gate, err = gate.New(c)
 	must(err)
+	f.Tokens.Gate = f.Gate
 	run, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() { defer close(done); f.Gate.Run(run) }()
 	t.Cleanup(func() { cancel(); <-done; f.Gate.Close() })
 	must(f.Gate.Await(ctx))
-	f.Authority, err = authority.New(authority.Config{Store: s, Gate: f.Gate, Ring: ring, CA: issuer, Sources: f.Sources, Notifier: Notices{f.Sources}})
+	f.Authority, err = authority.New(authority.Config{Store: s, Gate: f.Gate, Ring: ring, CA: issuer, Sources: f.Sources, Notifier: Notices{f.Sources}, Issuer: Issuer, KeySets: f.Sources})
 	must(err)
+	f.Tokens.Authority = f.Authority
 	return f
 }
 
