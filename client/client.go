@@ -1,4 +1,12 @@
-// Package client talks to the API of a Cardea server: it makes, lists, rotates and ends credentials, and does with application
+// Package client is Cardea for Go programs, in three parts that need one another little.
+//
+// A [TokenSource] gets access tokens for a service, by OAuth 2: for its client credentials, or in exchange for a key. A [Transport]
+// puts them on requests, [PerRPCCredentials] on calls of gRPC; it is an oauth2.TokenSource, too, for whatever takes one.
+//
+// A [Verifier] checks such tokens where they arrive, by the keys that the server publishes, and asks about each of them if that
+// is wanted (RFC 7662). [Middleware], [UnaryServerInterceptor] and [StreamServerInterceptor] stand in front of handlers.
+//
+// A [Client] talks to the API of a Cardea server: it makes, lists, rotates and ends credentials, and does with application
 // keys what ThingWorx's services do.
 //
 //	c, err := client.New("https://cardea.example:5654", os.Getenv("CARDEA_TOKEN"))
