@@ -181,11 +181,14 @@ func number(m members, name string) []byte {
 func readEC(m members, curve elliptic.Curve, note noter) crypto.PublicKey {
 	size := (curve.Params().BitSize + 7) / 8
 	x, y := number(m, "x"), number(m, "y")
-	for name, b := range map[string][]byte{"x": x, "y": y} {
-		if len(b) != size {
-			note(name, fmt.Sprintf("must be %d bytes in base64url", size))
-			return nil
-		}
+	if len(x) != size {
+		note("x", fmt.Sprintf("must be %d bytes in base64url", size))
+	}
+	if len(y) != size {
+		note("y", fmt.Sprintf("must be %d bytes in base64url", size))
+	}
+	if len(x) != size || len(y) != size {
+		return nil
 	}
 	k, err := ecdsa.ParseUncompressedPublicKey(curve, slices.Concat([]byte{4}, x, y))
 	if err != nil {
