@@ -3,6 +3,7 @@ package store_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"log/slog"
@@ -301,6 +302,26 @@ func TestTheListenerIsMadeAgain(t *testing.T) {
 	last := events[len(events)-1].Seq
 	for s.Seen() < last { // nobody asks: only a notification can tell it
 		time.Sleep(time.Millisecond)
+	}
+}
+
+// What is changed while the listening connection is away is told as soon as there is another one: its notification has gone.
+func TestTheListenerCatchesUp(t *testing.T) {
+	url := testkit.Postgres(t)
+	s := open(t, store.Config{URL: url, Poll: 200 * time.Millisecond}) // which is the pause before the next connection, too
+	other := open(t, store.Config{URL: url})
+	const listeners = "FROM pg_stat_activity WHERE datname = current_database() AND query = 'LISTEN cardea'"
+	for range 3 {
+		for n := 0; n < 2; time.Sleep(5 * time.Millisecond) {
+			noErr(t, other.Read().QueryRow("SELECT count(*) "+listeners).Scan(&n))
+		}
+		var killed int
+		noErr(t, other.Read().QueryRow("SELECT count(*) FROM (SELECT pg_terminate_backend(pid) "+listeners+") k").Scan(&killed))
+		events := commit(t, other, credential.PutSetting{Name: "a", Value: rand.Text()})
+		last := events[len(events)-1].Seq
+		for s.Seen() < last { // nobody asks
+			time.Sleep(time.Millisecond)
+		}
 	}
 }
 

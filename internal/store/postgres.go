@@ -192,6 +192,9 @@ func (d *postgresDB) listenOnce(ctx context.Context, reached func(int64)) (heard
 	if _, err := c.Exec(ctx, "LISTEN "+channel); err != nil {
 		return false, err
 	}
+	if err := d.catchUp(ctx, reached); err != nil {
+		return false, err
+	}
 	for {
 		quiet, cancel := context.WithTimeout(ctx, heartbeat)
 		n, err := c.WaitForNotification(quiet)
@@ -212,6 +215,18 @@ func (d *postgresDB) listenOnce(ctx context.Context, reached func(int64)) (heard
 			return true, err
 		}
 	}
+}
+
+// catchUp tells what was told while nobody listened: until the first change after that, no notification would.
+func (d *postgresDB) catchUp(ctx context.Context, reached func(int64)) error {
+	ctx, cancel := d.short(ctx)
+	defer cancel()
+	var head int64
+	if err := d.point.QueryRowContext(ctx, "SELECT seq FROM head WHERE one = 1").Scan(&head); err != nil {
+		return err
+	}
+	reached(head)
+	return nil
 }
 
 // exclusive holds an advisory lock on a connection of its own. Of one process, one at a time asks for it.
