@@ -69,6 +69,8 @@ func (f *findings) issuer(url, listen string) {
 		f.ok(name, "there are no access tokens: HTTP is off, and there is no --issuer")
 	case plain && !isLoopback(listen):
 		f.warn(name, "%s is not https, though others reach the listener: tokens and secrets go there in the clear; name the URL that they use by --issuer", url)
+	case strings.HasPrefix(url, "https://localhost:") && !isLoopback(listen):
+		f.warn(name, "%s is good for this machine alone, though others reach the listener: name the URL that they use by --issuer, the same on every node", url)
 	default:
 		f.ok(name, "%s", url)
 	}

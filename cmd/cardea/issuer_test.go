@@ -39,7 +39,7 @@ func TestIssuer(t *testing.T) {
 			t.Errorf("%q: %v, want %s", v, err, want)
 		}
 	}
-	for url, want := range map[string]string{"http://127.0.0.1:5654": "ok", "https://a.example": "ok", "": "ok", "http://localhost:5654": "warn"} {
+	for url, want := range map[string]string{"http://127.0.0.1:5654": "ok", "https://a.example": "ok", "": "ok", "http://localhost:5654": "warn", "https://localhost:5654": "warn"} {
 		var f findings
 		listen := "127.0.0.1:5654"
 		if want == "warn" {

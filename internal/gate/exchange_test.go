@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -188,6 +189,23 @@ func TestKeySetsOfTenants(t *testing.T) {
 		if _, err := k.of(t.Context(), "https://idp.corp/jwks", false, true); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// However many sets a tenant names, those of others stay.
+func TestTenantsCrowdOutNobody(t *testing.T) {
+	k := keySets{from: guarded{}, now: time.Now, ctx: t.Context(), by: map[keySetAt]*keySet{}}
+	ours := keySetAt{url: "https://idp.corp/jwks"}
+	if _, err := k.of(t.Context(), ours.url, false, false); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 * maxKeySets {
+		k.mu.Lock()
+		k.get(keySetAt{fmt.Sprint("https://tenant.test/", i), true})
+		k.mu.Unlock()
+	}
+	if k.by[ours] == nil || len(k.by) > maxKeySets {
+		t.Errorf("of %d sets the one of others is %v", len(k.by), k.by[ours])
 	}
 }
 

@@ -79,17 +79,23 @@ func (s *keySets) get(at keySetAt) *keySet {
 	if one := s.by[at]; one != nil {
 		return one
 	}
-	for other, was := range s.by {
-		if len(s.by) < maxKeySets {
-			break
-		}
-		if was.flight == nil {
-			delete(s.by, other)
-		}
-	}
+	s.makeRoom(true) // tenants' first: however many those name, they take nobody's but each other's
+	s.makeRoom(false)
 	one := &keySet{}
 	s.by[at] = one
 	return one
+}
+
+// makeRoom forgets sets, of tenants or of anybody, if there are too many.
+func (s *keySets) makeRoom(tenants bool) {
+	for at, one := range s.by {
+		if len(s.by) < maxKeySets {
+			return
+		}
+		if one.flight == nil && (at.abroad || !tenants) {
+			delete(s.by, at)
+		}
+	}
 }
 
 func (s *keySets) fetch(one *keySet, url string, abroad bool) {

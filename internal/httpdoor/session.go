@@ -123,7 +123,7 @@ func (d *Door) beginSession(w http.ResponseWriter, r *http.Request, f *flight) (
 		return false
 	}
 	began, err := d.sessions.BeginSession(r.Context(), credential.SessionOf{
-		Org: id.Org, Credential: id.Credential, Proof: id.Proof, Source: f.source, Door: doorName,
+		Org: id.Org, Credential: id.Credential, Proof: id.Proof, Token: id.AccessToken(), Source: f.source, Door: doorName,
 	})
 	if err != nil {
 		d.log.Warn("a session could not be made; the request goes on without one", "credential", id.Credential, "error", err)
